@@ -1,0 +1,93 @@
+"""Ansatz: a neural-network library for JAX whose subject is the life of a parameter.
+
+Example:
+    >>> import jax.numpy as jnp
+    >>> import ansatz as az
+    >>> from ansatz import nn
+    >>> net = nn.Sequential(nn.Dense(256, activation="relu"), nn.Dense(10))
+    >>> net(jnp.ones((2, 20))).shape
+    (2, 10)
+"""
+
+from importlib.metadata import version as _version
+
+from ansatz import init, nn
+from ansatz.core.cell import Cell
+from ansatz.core.collection import ParameterDict
+from ansatz.core.compile import jit
+from ansatz.core.errors import (
+    AlreadyInitializedWarning,
+    AnsatzError,
+    AnsatzWarning,
+    CheckpointError,
+    DeferredInitializationError,
+    DTypeError,
+    InitializationError,
+    PathError,
+    RecompilationWarning,
+    RuleConflictWarning,
+    ShapeError,
+    StaleParameterWarning,
+    StructureError,
+    TieError,
+    TraceError,
+    UnmatchedRuleWarning,
+)
+from ansatz.core.functional import functional_call
+from ansatz.core.module import Module
+from ansatz.core.parameter import Origin, Parameter, State
+from ansatz.core.random import seed
+from ansatz.core.streams import RandomStream
+from ansatz.core.tie import tie, untie
+from ansatz.core.transform import (
+    backward,
+    grad,
+    remat,
+    scan,
+    value_and_grad,
+    vmap,
+    without_gradient,
+)
+
+__version__ = _version("ansatz-nn")
+
+__all__ = [
+    "AlreadyInitializedWarning",
+    "AnsatzError",
+    "AnsatzWarning",
+    "Cell",
+    "CheckpointError",
+    "DTypeError",
+    "DeferredInitializationError",
+    "InitializationError",
+    "Module",
+    "Origin",
+    "Parameter",
+    "ParameterDict",
+    "PathError",
+    "RandomStream",
+    "RecompilationWarning",
+    "RuleConflictWarning",
+    "ShapeError",
+    "StaleParameterWarning",
+    "State",
+    "StructureError",
+    "TieError",
+    "TraceError",
+    "UnmatchedRuleWarning",
+    "__version__",
+    "backward",
+    "functional_call",
+    "grad",
+    "init",
+    "jit",
+    "nn",
+    "remat",
+    "scan",
+    "seed",
+    "tie",
+    "untie",
+    "value_and_grad",
+    "vmap",
+    "without_gradient",
+]

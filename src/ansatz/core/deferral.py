@@ -1,0 +1,156 @@
+"""Deferred shapes: how the first call of a network finds them.
+
+The first call runs the network once *abstractly* (`jax.eval_shape`): each layer's `infer_shape`
+sees the shapes of its inputs and says those of its parameters, which are kept in a frame. Only if
+the whole run succeeds are they committed, so a call that fails settles nothing. Nothing is
+computed and no state is touched. Where the network looks at values (Python control flow), an
+abstract run cannot go on, and a run on the actual arrays takes its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ansatz.core import frame, parameter
+from ansatz.core.cell import Cell
+from ansatz.core.node import Node
+from ansatz.core.parameter import Declared, TentativeFrame
+
+_NEEDS_VALUES = (
+    jax.errors.ConcretizationTypeError,  # also the base of TracerBoolConversionError
+    jax.errors.TracerArrayConversionError,
+    jax.errors.TracerIntegerConversionError,
+    jax.errors.NonConcreteBooleanIndexError,
+)
+
+
+class Restart(BaseException):
+    """Raised in a trace that `ansatz.jit` controls when shapes were settled in the middle of it.
+
+    A `BaseException`, so that `except Exception` in user code cannot swallow it.
+    """
+
+
+class RestartableFrame(frame.Frame):
+    """A frame whose trace is begun anew when shapes were settled in it."""
+
+    __slots__ = ()
+
+
+class AbstractRun(TentativeFrame):
+    """Shapes found so far in a run that computes nothing."""
+
+    __slots__ = ()
+
+    def read_around(self, cell: Cell) -> Any:
+        if not isinstance(cell, Declared) or cell.has_value or self._stands_around(cell):
+            return super().read_around(cell)
+        value = jnp.zeros(cell._known_shape("it has no value"), cell.dtype)
+        self.values[cell] = value
+        return value
+
+    def _stands_around(self, cell: Cell) -> bool:
+        around = self.parent
+        while around is not None:
+            if cell in around.values:
+                return True
+            around = around.parent
+        return False
+
+
+class ConcreteRun(TentativeFrame):
+    """Shapes and values found so far in a run on the actual arrays."""
+
+    __slots__ = ("drawn",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.drawn: dict[Declared, Any] = {}
+
+    def read_around(self, cell: Cell) -> Any:
+        if not isinstance(cell, Declared) or cell.has_value:
+            return super().read_around(cell)
+        if cell not in self.drawn:
+            self.drawn[cell] = parameter.draw_values([(cell, cell.planned)])[0]
+        return self.drawn[cell]
+
+
+def settle(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+    """Find and commit the shapes of all parameters that `function(*args, **kwargs)` reaches."""
+    with parameter.drawing:
+        try:
+            found, drawn = _run_abstractly(function, args, kwargs), {}
+        except _NEEDS_VALUES:
+            if not _is_concrete((args, kwargs)):
+                raise
+            found, drawn = _run_concretely(function, args, kwargs)
+        for cell, shape in found.items():
+            if isinstance(cell, Declared):
+                cell._shape = shape
+        for declared, value in drawn.items():
+            declared.settle(value, parameter.origin_of(declared.planned), fresh=True)
+    if any(isinstance(open_frame, RestartableFrame) for open_frame in frame.enclosing()):
+        raise Restart
+
+
+def _run_abstractly(
+    function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> dict[Cell, tuple[int, ...]]:
+    leaves, treedef = flatten((tuple(args), dict(kwargs)))
+    abstract = {
+        str(index): jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
+        for index, leaf in enumerate(leaves)
+        if is_array(leaf)
+    }
+    shapes: dict[Cell, tuple[int, ...]] = {}
+
+    def run(arrays: dict[str, Any]) -> None:
+        filled = [arrays.get(str(index), leaf) for index, leaf in enumerate(leaves)]
+        run_args, run_kwargs = jax.tree.unflatten(treedef, filled)
+        with AbstractRun() as open_frame:
+            function(*run_args, **run_kwargs)
+        shapes.update(open_frame.shapes)
+
+    jax.eval_shape(run, abstract)
+    return shapes
+
+
+def _run_concretely(
+    function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> tuple[dict[Cell, tuple[int, ...]], dict[Declared, Any]]:
+    with ConcreteRun() as open_frame:
+        function(*args, **kwargs)
+    return open_frame.shapes, open_frame.drawn
+
+
+def is_under_way() -> bool:
+    """True inside a run that looks for shapes."""
+    return any(isinstance(open_frame, TentativeFrame) for open_frame in frame.enclosing())
+
+
+def flatten(tree: Any) -> tuple[list[Any], Any]:
+    """`jax.tree.flatten`, with modules and cells as leaves."""
+    leaves, treedef = jax.tree.flatten(tree, is_leaf=is_holder)
+    return leaves, treedef
+
+
+def is_holder(leaf: Any) -> bool:
+    """True for what holds values by itself: a module or a cell."""
+    return isinstance(leaf, Node | Cell)
+
+
+def is_array(leaf: Any) -> bool:
+    """True for arrays, tracers and `jax.ShapeDtypeStruct`; Python numbers stay as they are."""
+    return isinstance(leaf, jax.Array | np.ndarray | np.generic | jax.ShapeDtypeStruct)
+
+
+def _is_concrete(tree: Any) -> bool:
+    leaves, _ = flatten(tree)
+    abstract = (jax.core.Tracer, jax.ShapeDtypeStruct)
+    return not any(isinstance(leaf, abstract) for leaf in leaves)
+

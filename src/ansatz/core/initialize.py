@@ -1,0 +1,180 @@
+"""Initialisation by rule: who decides, and the report of who did.
+
+From strong to weak: `parameter.initialize(init)`; a rule given to `initialize` that selects the
+parameter; the `init=` with which its layer declared it; the single default given to `initialize`;
+the layer's fallback.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Iterator, Mapping, Set
+from typing import Any
+
+from ansatz.core import random
+from ansatz.core.cell import Cell
+from ansatz.core.errors import AlreadyInitializedWarning, RuleConflictWarning
+from ansatz.core.initializer import Initializer, as_initializer
+from ansatz.core.node import Node, declared_in
+from ansatz.core.parameter import Declared, Parameter, Planned, carry_out, drawing
+from ansatz.core.paths import Names, Selector, matches, names_of, warn_unmatched
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class InitEntry:
+    """What happened to one parameter or state.
+
+    Attributes:
+        path: its canonical path.
+        status: `"initialised"`, `"deferred"` (will be, once its shape is known) or `"kept"`.
+        initializer: what fills it; `None` for one that was kept.
+        reason: who chose the initialiser.
+    """
+
+    path: str
+    status: str
+    initializer: Initializer | None
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class InitReport(Mapping[str, InitEntry]):
+    """What `initialize` did, by path.
+
+    Attributes:
+        seed: the seed of the event; `initialize(seed=report.seed)` repeats it.
+    """
+
+    entries: dict[str, InitEntry]
+    seed: int
+
+    def __getitem__(self, path: str) -> InitEntry:
+        return self.entries[path]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.entries)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def count(self, status: str) -> int:
+        """How many entries have this status."""
+        return sum(entry.status == status for entry in self.entries.values())
+
+    def __repr__(self) -> str:
+        width = max((len(path) for path in self.entries), default=0)
+        lines = [
+            f"  {entry.path:<{width}}  {entry.status:<11}  {entry.initializer!r}  ({entry.reason})"
+            for entry in self.entries.values()
+            if entry.status != "kept"
+        ]
+        kept = self.count("kept")
+        if kept:
+            lines.append(f"  {kept} kept their values (force_reinit=True draws them again)")
+        head = f"initialised {self.count('initialised')}, deferred {self.count('deferred')}"
+        return "\n".join([f"{head}, seed {self.seed}", *lines])
+
+
+def initialize(
+    root: Node,
+    init: Any = None,
+    *,
+    seed: int | None = None,
+    force_reinit: bool = False,
+    only: Set[Cell] | None = None,
+) -> InitReport:
+    """Initialise the parameters and states below `root`; see `Module.initialize`."""
+    rules: dict[Any, Initializer] = {}
+    default: Initializer | None = None
+    if isinstance(init, Mapping):
+        rules = {selector: as_initializer(choice) for selector, choice in init.items()}
+    elif init is not None:
+        default = as_initializer(init)
+    with drawing:
+        names = {
+            cell: found
+            for cell, found in names_of(root).items()
+            if isinstance(cell, Declared) and (only is None or cell in only)
+        }
+        seed = random.seeds.next() if seed is None else int(seed)
+        unmatched = dict.fromkeys(rules)
+        plans: dict[Declared, Planned] = {}
+        kept: list[Declared] = []
+        for cell, found in names.items():
+            selector = _first_match(rules, found, cell)
+            unmatched.pop(selector, None)
+            if cell.has_value and not force_reinit:
+                kept.append(cell)
+            elif selector is not None:
+                reason = f"rule {_spelled(selector)}"
+                plans[cell] = Planned(rules[selector], seed, found.path, reason)
+            else:
+                plans[cell] = cell.choose(default, seed, found.path)
+        carry_out(plans)
+    for selector in unmatched:
+        remark = ""
+        if isinstance(selector, type):
+            remark = " (a type selects what its modules leave open, the weights; use a glob else)"
+        warn_unmatched(selector, {found.path: None for found in names.values()}, remark)
+    if kept and not plans and init is not None:
+        warnings.warn(
+            f"all {len(kept)} parameters of {type(root).__name__} are initialised already and "
+            "keep their values; pass force_reinit=True to draw them again",
+            AlreadyInitializedWarning,
+            stacklevel=3,
+        )
+    return InitReport(
+        {found.path: _entry(cell, found.path, plans.get(cell)) for cell, found in names.items()},
+        seed,
+    )
+
+
+def _entry(cell: Declared, path: str, planned: Planned | None) -> InitEntry:
+    if planned is None:
+        return InitEntry(path, "kept", None, str(cell.origin))
+    status = "initialised" if cell.has_value else "deferred"
+    return InitEntry(path, status, planned.initializer, planned.reason)
+
+
+def _first_match(rules: Mapping[Any, Initializer], names: Names, cell: Declared) -> Any:
+    """The first rule that selects the parameter; a state is no business of rules."""
+    if not isinstance(cell, Parameter):
+        return None
+    chosen: dict[str, Selector] = {}
+    for selector in rules:
+        if isinstance(selector, type) and cell.init is not None:
+            continue
+        for name in matches(selector, names, cell):
+            chosen.setdefault(name, selector)
+    if not chosen:
+        return None
+    first = min(chosen.values(), key=list(rules).index)
+    others = [name for name, selector in chosen.items() if rules[selector] != rules[first]]
+    if others:
+        warnings.warn(
+            f"two rules select the tied parameter '{names.path}' (also {', '.join(names.aliases)})"
+            f" and differ: {_spelled(first)} gives {rules[first]!r}, "
+            f"{_spelled(chosen[others[0]])} gives {rules[chosen[others[0]]]!r} for "
+            f"'{others[0]}'. It is initialised once, by the first rule.",
+            RuleConflictWarning,
+            stacklevel=4,
+        )
+    return first
+
+
+def _spelled(selector: Any) -> str:
+    if isinstance(selector, type):
+        return selector.__name__
+    return repr(getattr(selector, "pattern", selector))
+
+
+def plan_first_call(root: Node) -> None:
+    """Give every cell below `root` that nobody initialised its place in the root's own event."""
+    waiting = [
+        (cell, path)
+        for cell, path in declared_in(root).items()
+        if cell._planned is None and not cell.has_value
+    ]
+    for cell, path in waiting:
+        cell.plan(cell.choose(None, root._take_event_seed(), path))

@@ -1,0 +1,459 @@
+"""Modules: ordinary Python objects with a `forward`, whose parameters are known by path."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NoReturn, Self
+
+import jax
+
+from ansatz.core import clock, deferral, verbs
+from ansatz.core import initialize as initialization
+from ansatz.core.cell import Cell
+from ansatz.core.collection import ParameterDict
+from ansatz.core.containers import TrackedDict
+from ansatz.core.errors import (
+    DeferredInitializationError,
+    PathError,
+    ShapeError,
+    StructureError,
+    TraceError,
+    format_shape,
+)
+from ansatz.core.initialize import InitReport
+from ansatz.core.node import Node, cells_of, declared_in, own_entries, path_of, walk
+from ansatz.core.parameter import Declared, Parameter, State
+from ansatz.core.paths import Selector, find
+
+Hook = Callable[..., Any]
+
+
+class Module(Node):
+    """The base class of layers and networks.
+
+    A subclass sets parameters, states and other modules as attributes (also in lists, tuples and
+    dicts) and defines `forward`. Calling the module runs `forward`. A layer whose parameters
+    depend on its input leaves those dimensions `None` and says in `infer_shape`, with the arguments
+    of `forward`, what they are; it runs before each call, and so also checks later inputs.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import ansatz as az
+        >>> from ansatz import init, nn
+        >>> class MyDense(nn.Module):
+        ...     def __init__(self, units):
+        ...         super().__init__()
+        ...         self.units = units
+        ...         self.weight = az.Parameter((units, None), init=init.Xavier())
+        ...         self.bias = az.Parameter((units,), init="zeros")
+        ...     def infer_shape(self, x):
+        ...         self.weight.shape = (self.units, x.shape[-1])
+        ...     def forward(self, x):
+        ...         return x @ self.weight.value.T + self.bias.value
+        >>> layer = MyDense(3)
+        >>> layer.weight.shape
+        (3, None)
+        >>> layer(jnp.ones((2, 5))).shape
+        (2, 3)
+        >>> layer.weight.shape
+        (3, 5)
+
+    Attributes:
+        training: true until `eval()`; layers such as dropout look at it.
+    """
+
+    training: bool = True
+    _forward_hooks: Mapping[int, Hook] | None = None
+    _infers: bool = False
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls._infers = cls.infer_shape is not Module.infer_shape
+        jax.tree_util.register_pytree_node(cls, _refuse_flattening, _refuse_unflattening)
+
+    # -- calling ------------------------------------------------------------------------------
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """What the module computes; every subclass that is called defines it."""
+        raise NotImplementedError(
+            f"{type(self).__name__} has no forward; define what it computes:\n\n"
+            "    def forward(self, x):\n        return ..."
+        )
+
+    def infer_shape(self, *args: Any, **kwargs: Any) -> None:
+        """Set the shapes of this module's own parameters from the inputs of `forward`."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if self._settled_at != clock.structure:
+            self._settle(args, kwargs)
+        try:
+            if self._infers:
+                self.infer_shape(*args, **kwargs)
+            output = self.forward(*args, **kwargs)
+        except Exception as error:
+            self._explain(error, args, kwargs)
+        if self._forward_hooks:
+            for hook in tuple(self._forward_hooks.values()):
+                replaced = hook(self, args, output)
+                output = output if replaced is None else replaced
+        return output
+
+    def _settle(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        """Find unknown shapes before the first call, and after every change of the structure."""
+        if deferral.is_under_way():
+            return
+        stamp = clock.structure
+        initialization.plan_first_call(self)
+        if any(cell.is_deferred for cell in declared_in(self)):
+            deferral.settle(self, args, kwargs)
+        object.__setattr__(self, "_settled_at", stamp)
+
+    def _explain(self, error: Exception, args: Any, kwargs: Any) -> NoReturn:
+        """Re-raise with the path of the innermost layer and the shapes of its inputs."""
+        if getattr(error, "_ansatz_explained", False):
+            raise error
+        path = path_of(self)
+        where = f"layer '{path}'" if path else "the network"
+        inputs = ", ".join(describe_input(leaf) for leaf in deferral.flatten((args, kwargs))[0])
+        what = f"{where}, {self._own_line()}, called with ({inputs})"
+        if isinstance(error, ShapeError):
+            error = self._mismatch(error, what)
+            error.__suppress_context__ = True
+        error._ansatz_explained = True  # type: ignore[attr-defined]
+        if isinstance(error, jax.errors.JAXTypeError | jax.errors.JAXIndexError):
+            error.add_note(
+                f"in {what}: its forward looks at values (an `if`, a loop or an index), which a "
+                "compiled function cannot do. Call the network without jit, or use jax.numpy.where "
+                "or jax.lax.cond; what never changes belongs into static_argnames."
+            )
+        else:
+            error.add_note(f"in {what}")
+        raise error
+
+    def _mismatch(self, error: ShapeError, what: str) -> ShapeError:
+        own = [
+            f"its {name} has shape {format_shape(cell.shape)}"
+            for name, cell in own_entries(self)
+            if isinstance(cell, Declared)
+        ]
+        return ShapeError(f"{what}: {'; '.join(own)}. {error}")
+
+    def register_forward_hook(self, hook: Hook) -> Callable[[], None]:
+        """Call `hook(module, args, output)` after each forward.
+
+        Args:
+            hook: what it returns replaces the output, unless that is `None`.
+
+        Returns:
+            A function that removes the hook again.
+        """
+        if self._forward_hooks is None:
+            self._forward_hooks = {}
+        hooks = self._forward_hooks
+        assert isinstance(hooks, TrackedDict)
+        key = max(hooks, default=-1) + 1
+        hooks[key] = hook
+        return lambda: hooks.pop(key, None)
+
+    # -- structure ----------------------------------------------------------------------------
+
+    def add_module(self, name: str, module: Module) -> Self:
+        """Add a child under any name without a dot, also one with spaces.
+
+        Raises:
+            StructureError: the name is empty, holds a dot, or is taken.
+        """
+        if not isinstance(name, str) or not name or "." in name:
+            raise StructureError(
+                f"a child cannot be called {name!r}: a name is not empty and holds no dot, which "
+                "separates the parts of a path"
+            )
+        if name in self.__dict__ or hasattr(type(self), name):
+            holder = "an attribute of the class" if name not in self.__dict__ else "taken already"
+            raise StructureError(
+                f"a child of {type(self).__name__} cannot be called {name!r}, which is {holder}: "
+                f"{self.__dict__.get(name, getattr(type(self), name, None))!r}. Choose another "
+                f"name, or assign to replace it: setattr(net, {name!r}, module)."
+            )
+        if not isinstance(module, Module):
+            raise TypeError(f"a child is a module, got {module!r} of type {type(module).__name__}")
+        setattr(self, name, module)
+        return self
+
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        """The direct children with their names, each distinct one once."""
+        seen: set[int] = set()
+        for name, entry in own_entries(self):
+            if isinstance(entry, Module) and id(entry) not in seen:
+                seen.add(id(entry))
+                yield name, entry
+
+    def children(self) -> Iterator[Module]:
+        """The direct children, each distinct one once."""
+        return (child for _, child in self.named_children())
+
+    def named_modules(self) -> Iterator[tuple[str, Module]]:
+        """This module (under the empty path) and all below it, each distinct one once."""
+        seen = {id(self)}
+        yield "", self
+        for path, entry in walk(self):
+            if isinstance(entry, Module) and id(entry) not in seen:
+                seen.add(id(entry))
+                yield path, entry
+
+    def modules(self) -> Iterator[Module]:
+        """This module and all below it, each distinct one once."""
+        return (module for _, module in self.named_modules())
+
+    def apply(self, function: Callable[[Module], Any]) -> Self:
+        """Call `function` on every module below and on this one, children first, each once."""
+        for module in _children_first(self, set()):
+            function(module)
+        return self
+
+    def get_submodule(self, path: str) -> Module:
+        """The module at `path`; the empty path is this module itself.
+
+        Raises:
+            PathError: there is none; the message suggests near names.
+        """
+        found = self if path == "" else find(self, path)
+        if not isinstance(found, Module):
+            raise PathError(f"'{path}' is a {type(found).__name__}, not a module")
+        return found
+
+    def get_parameter(self, path: str) -> Parameter:
+        """The parameter at `path`, under any of its names.
+
+        Raises:
+            PathError: there is none; the message suggests near names.
+        """
+        found = find(self, path)
+        if not isinstance(found, Parameter):
+            raise PathError(f"'{path}' is a {type(found).__name__}, not a parameter")
+        return found
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch this module and all below to training (or, with `False`, to evaluation)."""
+        for module in self.modules():
+            module.training = mode
+        return self
+
+    def eval(self) -> Self:
+        """Switch this module and all below to evaluation."""
+        return self.train(False)
+
+    # -- parameters ---------------------------------------------------------------------------
+
+    def collect_params(self, select: Selector | None = None) -> ParameterDict:
+        """The parameters by canonical path, each distinct one once, in definition order.
+
+        Args:
+            select: a glob over paths, a compiled regular expression, a module type or a predicate
+                `f(path, parameter)`; without one, all.
+        """
+        return ParameterDict(self, select)
+
+    def named_parameters(
+        self, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Parameter]]:
+        """The parameters with their paths.
+
+        Args:
+            remove_duplicate: false to list a tied parameter under each of its names.
+        """
+        seen: set[Cell] = set()
+        listed = cells_of(self).items() if remove_duplicate else ((c, p) for p, c in walk(self))
+        for cell, path in listed:
+            if isinstance(cell, Parameter) and not (remove_duplicate and cell.base in seen):
+                seen.add(cell.base)
+                yield path, cell
+
+    def parameters(self) -> Iterator[Parameter]:
+        """The parameters, each distinct one once."""
+        return (parameter for _, parameter in self.named_parameters())
+
+    def named_states(self) -> Iterator[tuple[str, State]]:
+        """The states (running statistics, random streams, …) with their canonical paths."""
+        for cell, path in cells_of(self).items():
+            if isinstance(cell, State):
+                yield path, cell
+
+    def initialize(
+        self,
+        init: Any = None,
+        *,
+        seed: int | None = None,
+        force_reinit: bool = False,
+        example: Any = None,
+    ) -> InitReport:
+        """Initialise all parameters and states below, by one default or by rules.
+
+        What has a value already is left alone. A parameter whose shape is not known yet is drawn
+        as soon as it is; its values are the same as if it had been known at once.
+
+        Args:
+            init: one initialiser, name or function, for every parameter whose layer leaves the
+                choice open; or rules `{selector: initialiser}`, of which the first that selects a
+                parameter wins over what its layer declared. A selector is a glob over paths, a
+                compiled regular expression, a module type (the parameters its modules leave
+                open), or a predicate `f(path, parameter)`.
+            seed: the seed of the event; without one, the next of the global stream.
+            force_reinit: draw again what has a value.
+            example: an input, or a tuple of inputs, as arrays or `jax.ShapeDtypeStruct`: settles
+                all shapes first, by a run that computes nothing.
+
+        Returns:
+            For each path what was done, with which initialiser, and who chose it.
+
+        Raises:
+            InitializationError: an initialiser cannot fill the parameter; nothing has changed.
+        """
+        if example is not None:
+            self.settle_shapes(*(example if isinstance(example, tuple) else (example,)))
+        return initialization.initialize(self, init, seed=seed, force_reinit=force_reinit)
+
+    def settle_shapes(self, *args: Any, **kwargs: Any) -> Self:
+        """Find the shapes of all parameters from example inputs, without computing anything.
+
+        Args:
+            *args: what `forward` takes, as arrays or `jax.ShapeDtypeStruct`.
+            **kwargs: likewise.
+        """
+        deferral.settle(self, args, kwargs)
+        return self
+
+    def zero_grad(self) -> None:
+        """Set all gradients to zero."""
+        self.collect_params().zero_grad()
+
+    def freeze(self, select: Selector | None = None) -> Self:
+        """Take the selected parameters (all, without a selector) out of training."""
+        self.collect_params(select).freeze()
+        return self
+
+    def unfreeze(self, select: Selector | None = None) -> Self:
+        """Put the selected parameters (all, without a selector) back into training."""
+        self.collect_params(select).unfreeze()
+        return self
+
+    def state_dict(self, *, aliases: bool = False) -> dict[str, jax.Array]:
+        """The values of all parameters and states by path; they do not change afterwards.
+
+        Args:
+            aliases: true to list a tied parameter under each of its names, as PyTorch does. By
+                default each distinct one stands once, under its canonical path.
+
+        Raises:
+            DeferredInitializationError: a shape is unknown; the message names every such path.
+        """
+        cells = declared_in(self)
+        waiting = [path for cell, path in cells.items() if cell.is_deferred]
+        if waiting:
+            raise DeferredInitializationError(
+                f"the shapes of {', '.join(repr(path) for path in waiting)} are not known yet, "
+                "because no call has reached them. Pass one batch through the network, or call "
+                "net.initialize(example=jax.ShapeDtypeStruct(shape, dtype))."
+            )
+        if aliases:
+            return {p: cell.value for p, cell in walk(self) if isinstance(cell, Declared)}
+        return {path: cell.value for cell, path in cells.items()}
+
+    def load_state_dict(self, state: Mapping[str, Any], **options: Any) -> Any:
+        """Load values by path, all or nothing; see `Module.load` for the options."""
+        return verbs.call("load_state_dict", self, state, **options)
+
+    def save(self, path: str | os.PathLike[str], **options: Any) -> None:
+        """Write all parameters and states to a safetensors file, whole or not at all.
+
+        Args:
+            path: the file; an existing one is replaced in one step.
+            **options: see `ansatz.checkpoint.save`.
+        """
+        verbs.call("save", self, path, **options)
+
+    def load(self, path: str | os.PathLike[str], **options: Any) -> Any:
+        """Load what `save` wrote: planned, checked, and only then committed.
+
+        Args:
+            path: the file.
+            **options: see `ansatz.checkpoint.load`.
+
+        Raises:
+            CheckpointError: with every missing, unexpected and unfitting entry; nothing changed.
+        """
+        return verbs.call("load", self, path, **options)
+
+    def summary(self, *args: Any, **kwargs: Any) -> Any:
+        """A table of all parameters; with inputs, shapes are settled first. Print it."""
+        return verbs.call("summary", self, *args, **kwargs)
+
+    # -- printing -----------------------------------------------------------------------------
+
+    def extra_repr(self) -> str:
+        """What stands in the parentheses of this module's own line."""
+        return ""
+
+    def _own_line(self) -> str:
+        return f"{type(self).__name__}({self.extra_repr()})"
+
+    def __repr__(self) -> str:
+        return _tree_lines(self, {}, ())
+
+    def __dir__(self) -> list[str]:
+        return [name for name in super().__dir__() if name.isidentifier()]
+
+
+def _children_first(module: Module, seen: set[int]) -> Iterator[Module]:
+    if id(module) in seen:
+        return
+    seen.add(id(module))
+    for child in module.children():
+        yield from _children_first(child, seen)
+    yield module
+
+
+def _tree_lines(module: Module, shown: dict[int, str], around: tuple[str, ...]) -> str:
+    path = ".".join(around)
+    if id(module) in shown:
+        return f"{module._own_line()}  # shared with {shown[id(module)] or 'the root'}"
+    shown[id(module)] = path
+    lines = []
+    for name, entry in own_entries(module):
+        if isinstance(entry, Module):
+            below = _tree_lines(entry, shown, (*around, name))
+            lines.append(f"  ({name}): " + below.replace("\n", "\n  "))
+        elif isinstance(entry, Parameter) and id(entry.base) in shown:
+            lines.append(f"  # {name} shared with {shown[id(entry.base)]}")
+        elif isinstance(entry, Parameter):
+            shown[id(entry.base)] = ".".join((*around, name))
+    if not lines:
+        return module._own_line()
+    return "\n".join([f"{type(module).__name__}({module.extra_repr()}", *lines, ")"])
+
+
+def describe_input(leaf: Any) -> str:
+    """An input in words: dtype and shape of an array, the value of anything small."""
+    if deferral.is_array(leaf):
+        return f"{leaf.dtype}{list(leaf.shape)}"
+    return type(leaf).__name__ if deferral.is_holder(leaf) else repr(leaf)[:40]
+
+
+def _refuse_flattening(module: Module) -> NoReturn:
+    raise TraceError(
+        f"{type(module).__name__} was passed to jax.jit, jax.grad, jax.tree or another JAX "
+        "function, but a module is not a pytree: its ties and states would be lost. Use the "
+        "transform of the same name from ansatz, az.jit(f)(net, x), or pass the values: "
+        "az.functional_call(net, state, x) with state = net.state_dict()."
+    )
+
+
+def _refuse_unflattening(_: Any, __: Any) -> NoReturn:
+    raise TraceError("a module is not a pytree")
+
+
+jax.tree_util.register_pytree_node(Module, _refuse_flattening, _refuse_unflattening)

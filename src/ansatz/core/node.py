@@ -1,0 +1,229 @@
+"""Nodes: the structural half of a module, an object whose attributes are tracked.
+
+A *node* holds cells and other nodes as attributes, also inside lists, tuples and dicts. Its
+attributes live in `__dict__`; what the library itself remembers of a node lives in slots, so that
+the two never mix.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator
+from typing import Any, Self
+
+import jax
+
+from ansatz.core import clock, random
+from ansatz.core.cell import Cell
+from ansatz.core.containers import TrackedDict, TrackedList, entries, track
+from ansatz.core.errors import TieError, TraceError, did_you_mean, format_shape
+from ansatz.core.parameter import Declared, Parameter, merge_shapes
+
+_MISSING = object()
+_PLAIN = (bool, int, float, str, bytes, type(None))
+
+
+class Node:
+    """An object whose cells, nodes and static attributes are known to the library."""
+
+    __slots__ = ("__dict__", "__weakref__", "_event_seed", "_home", "_plans", "_ref", "_settled_at")
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        # Set up here and not in __init__: a subclass that forgets super().__init__() still works.
+        self = super().__new__(cls)
+        self._start()
+        return self
+
+    def _start(self) -> None:
+        put = object.__setattr__
+        put(self, "_ref", weakref.ref(self))
+        put(self, "_home", None)
+        put(self, "_event_seed", None)
+        put(self, "_settled_at", -1)
+        put(self, "_plans", None)
+
+    # -- attributes ---------------------------------------------------------------------------
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        held = self.__dict__
+        current = held.get(name, _MISSING)
+        if current is value and not isinstance(value, list | dict):
+            return
+        if name in _SLOTS or isinstance(getattr(type(self), name, None), property):
+            object.__setattr__(self, name, value)
+            return
+        if isinstance(value, jax.core.Tracer):
+            raise TraceError(
+                f"'{self._name_of(name)}' was assigned an array inside a JAX trace, which would "
+                "leave a tracer behind. Hold what changes during a call in a state: "
+                f"self.{name} = az.State(...) in __init__, then self.{name}.value = … here."
+            )
+        if isinstance(current, Cell) and value is not None and not isinstance(value, Cell):
+            raise TypeError(
+                f"{current.describe()} cannot be replaced by a value of type "
+                f"{type(value).__name__}; assign to its value instead: "
+                f"module.{name}.value = value (or module.{name}.data[:] = value)"
+            )
+        if isinstance(current, Parameter) and isinstance(value, Parameter):
+            check_tie(current, value, self._name_of(name))
+        held[name] = track(value, self._ref)
+        if not (type(value) is type(current) and type(value) in _PLAIN and value == current):
+            clock.structure_changed()
+
+    def __delattr__(self, name: str) -> None:
+        object.__delattr__(self, name)
+        clock.structure_changed()
+
+    def __getattr__(self, name: str) -> Any:
+        # Only called for what is missing.
+        hint = did_you_mean(name, [*self.__dict__, *dir(type(self))]) if name[:1] != "_" else ""
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}{hint}")
+
+    # -- names --------------------------------------------------------------------------------
+
+    def _home_is_open(self) -> bool:
+        return self._home is None or self._home() is None
+
+    def _name_of(self, name: str) -> str:
+        path = path_of(self)
+        return f"{path}.{name}" if path else name
+
+    def _path_from_root(self, cell: Cell) -> str:
+        return path_within(root_of(self), cell)
+
+    def _root_event_seed(self) -> int:
+        return root_of(self)._take_event_seed()
+
+    def _take_event_seed(self) -> int:
+        """The seed of the first initialisation of this node, taken when first asked for."""
+        if self._event_seed is None:
+            object.__setattr__(self, "_event_seed", random.seeds.next())
+        seed: int = self._event_seed
+        return seed
+
+    # -- copying ------------------------------------------------------------------------------
+
+    def __getstate__(self) -> dict[str, Any]:
+        return dict(self.__dict__)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name, value in state.items():
+            self.__dict__[name] = track(_reopened(value), self._ref)
+        clock.structure_changed()
+
+
+_SLOTS = frozenset(Node.__slots__)
+
+# The structure is read by functions, not methods, so that a user's module may have an attribute
+# called `path`, `cells` or `root`.
+
+
+def own_entries(node: Node) -> Iterator[tuple[str, Cell | Node]]:
+    """The cells and nodes that are attributes of `node`, cells first, with their names."""
+    nodes = []
+    for name, value in node.__dict__.items():
+        if isinstance(value, _PLAIN):
+            continue
+        for entry in entries(value, name):
+            if isinstance(entry[1], Node):
+                nodes.append(entry)
+            else:
+                yield entry
+    yield from nodes
+
+
+def walk(node: Node) -> Iterator[tuple[str, Cell | Node]]:
+    """Everything below `node` with its path, on each way to it, cells before nodes.
+
+    A node that is met again is listed and entered under its further path too, so that all aliases
+    are seen; a node inside itself is not entered again.
+    """
+    return _walk(node, "", ())
+
+
+def _walk(
+    node: Node, prefix: str, around: tuple[Node, ...]
+) -> Iterator[tuple[str, Cell | Node]]:
+    around = (*around, node)
+    for name, entry in own_entries(node):
+        path = prefix + name
+        yield path, entry
+        if isinstance(entry, Node) and not any(entry is outer for outer in around):
+            yield from _walk(entry, f"{path}.", around)
+
+
+def cells_of(node: Node) -> dict[Cell, str]:
+    """Each distinct cell below `node` with its canonical path, in definition order."""
+    found: dict[Cell, str] = {}
+    _collect(node, "", found, set())
+    return found
+
+
+def _collect(node: Node, prefix: str, found: dict[Cell, str], seen: set[int]) -> None:
+    if id(node) in seen:
+        return
+    seen.add(id(node))
+    for name, entry in own_entries(node):
+        if isinstance(entry, Node):
+            _collect(entry, f"{prefix}{name}.", found, seen)
+        else:
+            found.setdefault(entry.base, prefix + name)
+
+
+def declared_in(node: Node) -> dict[Declared, str]:
+    """Each distinct parameter and state below `node` with its canonical path."""
+    return {cell: path for cell, path in cells_of(node).items() if isinstance(cell, Declared)}
+
+
+def root_of(node: Node) -> Node:
+    """The outermost node that holds `node`, as far as is known."""
+    seen: list[Node] = []
+    outer = node
+    while not any(outer is passed for passed in seen):
+        seen.append(outer)
+        home = outer._home() if outer._home is not None else None
+        if home is None:
+            return outer
+        outer = home
+    return node
+
+
+def path_of(node: Node) -> str:
+    """Where `node` stands, seen from its root ('' for a root)."""
+    root = root_of(node)
+    return "" if root is node else path_within(root, node)
+
+
+def path_within(root: Node, entry: Cell | Node) -> str:
+    """The first path at which `entry` stands below `root` ('' if it does not)."""
+    for path, found in walk(root):
+        if found is entry or (isinstance(found, Cell) and found.base is entry):
+            return path
+    return ""
+
+
+def _reopened(value: Any) -> Any:
+    """A copied container, made ready to be tracked by its new owner."""
+    if isinstance(value, TrackedList | TrackedDict):
+        value._owner = None
+    return value
+
+
+def check_tie(kept: Parameter, shared: Parameter, name: str) -> None:
+    """Check that `shared` may stand where `kept` was declared, and join what their shapes say.
+
+    Raises:
+        TieError: the shapes or dtypes differ.
+    """
+    if kept.base is shared.base:
+        return
+    shape = merge_shapes(kept.shape, shared.shape)
+    if shape is None or kept.dtype != shared.dtype:
+        raise TieError(
+            f"{shared.describe()} cannot be tied to '{name}': it has shape "
+            f"{format_shape(shared.shape)} and dtype {shared.dtype}, but '{name}' was declared "
+            f"with shape {format_shape(kept.shape)} and dtype {kept.dtype}. For a tie of a weight "
+            "to the transpose of another use az.tie(net, path, other_path, transpose=True)."
+        )
+    if None in shared.shape:
+        shared.shape = shape

@@ -1,0 +1,164 @@
+"""Paths and selectors: where cells stand, and how some of them are picked.
+
+A *path* says where a cell stands, seen from a module: `"encoder.layers.3.weight"`. A cell reached
+on several ways has one *canonical* path, the first in definition order, and *aliases*.
+
+A *selector* picks parameters: a glob over paths (`"*.bias"`; `*` also matches dots, and
+`"*.bias"` also matches a top-level `"bias"`), a compiled regular expression (searched anywhere in
+the path, or anchored by the user), a module type (the parameters such modules own), or a predicate
+`f(path, parameter)`. A parameter is selected if any of its names is.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from ansatz.core.cell import Cell
+from ansatz.core.errors import PathError, UnmatchedRuleWarning, did_you_mean
+from ansatz.core.node import Node, cells_of, declared_in, walk
+
+Selector = str | re.Pattern[str] | type | Callable[[str, Any], bool]
+
+
+class Names(NamedTuple):
+    """All that is known of where a cell stands.
+
+    Attributes:
+        path: the canonical path.
+        aliases: the other paths, in definition order.
+        transposed: those of the names under which the transposed value is seen.
+        owners: the nodes that hold the cell as an attribute.
+    """
+
+    path: str
+    aliases: tuple[str, ...]
+    transposed: frozenset[str]
+    owners: tuple[Node, ...]
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """The canonical path and the aliases."""
+        return (self.path, *self.aliases)
+
+
+def names_of(root: Node) -> dict[Cell, Names]:
+    """Every distinct cell below `root` with all its names, in definition order."""
+    paths: dict[Cell, list[str]] = {}
+    transposed: dict[Cell, set[str]] = {}
+    owners: dict[Cell, list[Node]] = {}
+    nodes: dict[str, Node] = {"": root}
+    for path, entry in walk(root):
+        if isinstance(entry, Node):
+            nodes[path] = entry
+            continue
+        base = entry.base
+        paths.setdefault(base, []).append(path)
+        if base is not entry:
+            transposed.setdefault(base, set()).add(path)
+        owner = path
+        while owner not in nodes:
+            owner = owner.rpartition(".")[0]
+        owners.setdefault(base, []).append(nodes[owner])
+    return {
+        cell: Names(
+            names[0], tuple(names[1:]), frozenset(transposed.get(cell, ())), tuple(owners[cell])
+        )
+        for cell, names in ((cell, paths[cell]) for cell in cells_of(root))
+    }
+
+
+def matches(selector: Selector, names: Names, cell: Cell) -> list[str]:
+    """The names under which `selector` picks the cell."""
+    if isinstance(selector, str):
+        return [
+            name
+            for name in names.all
+            if fnmatch.fnmatchcase(name, selector) or fnmatch.fnmatchcase(f".{name}", selector)
+        ]
+    if isinstance(selector, re.Pattern):
+        return [name for name in names.all if selector.search(name)]
+    if isinstance(selector, type):
+        named = zip(names.all, names.owners, strict=False)
+        return [name for name, owner in named if isinstance(owner, selector)]
+    if callable(selector):
+        return [name for name in names.all if selector(name, cell)]
+    raise TypeError(
+        "a selector is a glob such as '*.bias', a compiled regular expression, a module type or "
+        f"a predicate f(path, parameter); got {selector!r}"
+    )
+
+
+def warn_unmatched(selector: Selector, known: Mapping[str, Any], remark: str = "") -> None:
+    """Warn that a selector picked nothing."""
+    text = getattr(selector, "pattern", selector)
+    hint = ""
+    if isinstance(selector, str):
+        hint = did_you_mean(selector, known)
+        if not hint and _regex_would_match(selector, known):
+            hint = "; strings are globs, pass re.compile(…) for a regular expression"
+    warnings.warn(
+        f"the selector {text!r} matched no parameter{hint}{remark}. "
+        f"The parameters are: {', '.join(known) or 'none'}",
+        UnmatchedRuleWarning,
+        stacklevel=4,
+    )
+
+
+def _regex_would_match(pattern: str, known: Mapping[str, Any]) -> bool:
+    try:
+        return any(re.search(pattern, path) for path in known)
+    except re.error:
+        return False
+
+
+def find(root: Node, path: str) -> Cell | Node:
+    """What stands at `path` below `root`.
+
+    Raises:
+        PathError: nothing does; the message suggests near names.
+    """
+    known = []
+    for name, entry in walk(root):
+        if name == path:
+            return entry
+        known.append(name)
+    raise PathError(
+        f"{type(root).__name__} has nothing at '{path}'{did_you_mean(path, known)}"
+        + ("" if known else " (it holds no parameters and no layers)")
+    )
+
+
+def replace(root: Node, path: str, new: Cell) -> None:
+    """Put `new` at `path`, in the attribute, list or dict where something stands now.
+
+    Raises:
+        TypeError: it stands in a tuple, which cannot be changed.
+    """
+    owner, name = root, path
+    for at, entry in walk(root):
+        if isinstance(entry, Node) and path.startswith(f"{at}."):
+            owner, name = entry, path[len(at) + 1 :]
+    attribute, *keys = name.split(".")
+    if not keys:
+        setattr(owner, attribute, None)
+        setattr(owner, attribute, new)
+        return
+    container = vars(owner)[attribute]
+    for key in keys[:-1]:
+        container = container[_key_in(container, key)]
+    container[_key_in(container, keys[-1])] = new
+
+
+def _key_in(container: Any, key: str) -> Any:
+    if isinstance(container, list | tuple):
+        return int(key)
+    return next(held for held in container if str(held) == key)
+
+
+def unreached(root: Node) -> list[str]:
+    """The canonical paths of parameters and states whose shape is still unknown."""
+    return [path for cell, path in declared_in(root).items() if cell.is_deferred]

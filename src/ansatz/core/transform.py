@@ -1,0 +1,402 @@
+"""JAX transforms made safe for cells: `grad`, `value_and_grad`, `backward`, `remat`, `scan`, `vmap`.
+
+Each runs the function in a frame *inside* the JAX transform. Cells that are read but not given to
+the transform are closed over, which JAX allows; cells that are written come out as further results
+and are then written around. `ansatz.jit`, which has to name its inputs beforehand, is in
+`compile.py`.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+
+from ansatz.core import deferral, frame
+from ansatz.core.cell import Cell
+from ansatz.core.errors import TraceError
+from ansatz.core.frame import Frame
+from ansatz.core.node import Node, cells_of, declared_in
+from ansatz.core.parameter import Parameter
+from ansatz.core.streams import MappedFrame
+
+
+def value_and_grad(
+    function: Callable[..., Any],
+    argnums: int | Sequence[int] = 0,
+    *,
+    has_aux: bool = False,
+) -> Callable[..., Any]:
+    """Make a function that returns what `function` returns and its gradients.
+
+    Args:
+        function: returns a scalar, or with `has_aux` a pair (scalar, anything).
+        argnums: the positions of the arguments to differentiate. A module stands for its trainable
+            parameters; its gradient is a dict `{canonical path: array}` with one entry for each
+            distinct parameter, so a tied one has the sum over all its uses. Parameters whose
+            shape is still unknown after the call (no call reached them) are left out. An array,
+            or a pytree of arrays and modules, has a gradient of the same structure.
+        has_aux: whether `function` returns a pair.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import ansatz as az
+        >>> from ansatz import nn
+        >>> net = nn.Dense(1, weight_init="ones")
+        >>> loss, grads = az.value_and_grad(lambda net, x: net(x).sum())(net, jnp.ones((2, 3)))
+        >>> float(loss), sorted(grads), grads["bias"].tolist()
+        (6.0, ['bias', 'weight'], [2.0])
+    """
+    single = isinstance(argnums, int)
+    positions: tuple[int, ...] = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+
+    @functools.wraps(function)
+    def differentiated(*args: Any, **kwargs: Any) -> Any:
+        chosen = [args[position] for position in positions]
+        if any(_has_deferred(arg) for arg in chosen):
+            deferral.settle(function, args, kwargs)
+        targets = _Targets(chosen)
+        written: list[Cell] = []
+        stale = frame.keeps_constants()
+
+        def pure(arrays: list[Any]) -> tuple[Any, tuple[Any, list[Any]]]:
+            with Frame(targets.cell_values(arrays), stale=stale) as inner:
+                filled = list(args)
+                for position, arg in zip(positions, targets.arguments(arrays), strict=True):
+                    filled[position] = arg
+                result = function(*filled, **kwargs)
+                loss, aux = result if has_aux else (result, None)
+                written[:] = inner.writes
+                return loss, (aux, list(inner.written().values()))
+
+        (loss, (aux, values)), gradients = jax.value_and_grad(pure, has_aux=True)(targets.values())
+        frame.commit(dict(zip(written, values, strict=True)))
+        grads = targets.structured(gradients)
+        return ((loss, aux) if has_aux else loss), (grads[0] if single else tuple(grads))
+
+    return differentiated
+
+
+def grad(
+    function: Callable[..., Any],
+    argnums: int | Sequence[int] = 0,
+    *,
+    has_aux: bool = False,
+) -> Callable[..., Any]:
+    """Make a function that returns the gradients of `function`; see `value_and_grad`.
+
+    With `has_aux` it returns `(gradients, aux)`.
+    """
+    both = value_and_grad(function, argnums, has_aux=has_aux)
+
+    @functools.wraps(function)
+    def differentiated(*args: Any, **kwargs: Any) -> Any:
+        value, grads = both(*args, **kwargs)
+        return (grads, value[1]) if has_aux else grads
+
+    return differentiated
+
+
+def backward(
+    function: Callable[..., Any], net: Node, *args: Any, has_aux: bool = False, **kwargs: Any
+) -> Any:
+    """Leave the gradient of `function(net, *args)` in `p.grad` of each trainable parameter.
+
+    Args:
+        function: returns a scalar loss, or with `has_aux` a pair (loss, anything).
+        net: the module whose parameters get gradients: replaced where `grad_req` is `"write"`,
+            added to where it is `"add"`.
+        *args: further arguments of `function`.
+        has_aux: whether `function` returns a pair.
+        **kwargs: keyword arguments of `function`.
+
+    Returns:
+        What `function` returned.
+    """
+    value, grads = value_and_grad(function, has_aux=has_aux)(net, *args, **kwargs)
+    for cell, path in cells_of(net).items():
+        if path in grads and isinstance(cell, Parameter):
+            slot = cell.grad_cell
+            new = grads[path]
+            frame.commit({slot: slot.value + new if cell.grad_req == "add" else new})
+    return value
+
+
+class _Targets:
+    """The arrays that a gradient is taken of, gathered from arguments that may hold modules."""
+
+    def __init__(self, arguments: Sequence[Any]) -> None:
+        self._leaves, self._treedef = deferral.flatten(list(arguments))
+        seen: set[Cell] = set()
+        self._cells: list[dict[str, Parameter] | None] = []
+        for leaf in self._leaves:
+            if not deferral.is_holder(leaf):
+                self._cells.append(None)
+                continue
+            named = cells_of(leaf) if isinstance(leaf, Node) else {leaf.base: ""}
+            fresh = {
+                path: cell
+                for cell, path in named.items()
+                if isinstance(cell, Parameter)
+                and cell.trainable
+                and not cell.is_deferred
+                and cell not in seen
+            }
+            seen.update(fresh.values())
+            self._cells.append(fresh)
+
+    def values(self) -> list[Any]:
+        return [
+            leaf if cells is None else {path: cell.value for path, cell in cells.items()}
+            for leaf, cells in zip(self._leaves, self._cells, strict=True)
+        ]
+
+    def cell_values(self, arrays: list[Any]) -> dict[Cell, Any]:
+        return {
+            cell: array[path]
+            for array, cells in zip(arrays, self._cells, strict=True)
+            for path, cell in (cells or {}).items()
+        }
+
+    def arguments(self, arrays: list[Any]) -> Any:
+        filled = [
+            array if cells is None else leaf
+            for leaf, array, cells in zip(self._leaves, arrays, self._cells, strict=True)
+        ]
+        return jax.tree.unflatten(self._treedef, filled)
+
+    def structured(self, gradients: list[Any]) -> Any:
+        bare = []
+        for leaf, gradient, cells in zip(self._leaves, gradients, self._cells, strict=True):
+            if cells is not None:  # JAX sorts dicts by key; ours are in definition order.
+                gradient = {path: gradient[path] for path in cells}
+            bare.append(gradient[""] if isinstance(leaf, Cell) else gradient)
+        return jax.tree.unflatten(self._treedef, bare)
+
+
+def _has_deferred(argument: Any) -> bool:
+    if deferral.is_under_way():
+        return False
+    leaves, _ = deferral.flatten(argument)
+    return any(
+        isinstance(leaf, Node) and any(cell.is_deferred for cell in declared_in(leaf))
+        for leaf in leaves
+    )
+
+
+def without_gradient(function: Callable[..., Any], net: Node, *args: Any, **kwargs: Any) -> list[str]:
+    """The trainable parameters that the loss does not depend on, whatever their values.
+
+    Such a parameter never trains: it is unused, or `forward` cuts its gradient.
+
+    Args:
+        function: `function(net, *args)` returns a scalar loss.
+        net: the module to examine.
+        *args: further arguments of `function`.
+        **kwargs: keyword arguments of `function`.
+
+    Returns:
+        Canonical paths, in definition order.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> import ansatz as az
+        >>> from ansatz import nn
+        >>> class Cut(nn.Module):
+        ...     def __init__(self):
+        ...         self.weight = az.Parameter((2,), init="ones")
+        ...     def forward(self, x):
+        ...         return x * jax.lax.stop_gradient(self.weight.value)
+        >>> net = nn.Sequential(nn.Linear(2, 2), Cut())
+        >>> az.without_gradient(lambda net, x: net(x).sum(), net, jnp.ones((1, 2)))
+        ['1.weight']
+    """
+    if _has_deferred(net):
+        deferral.settle(function, (net, *args), kwargs)
+    named = {
+        path: cell
+        for cell, path in cells_of(net).items()
+        if isinstance(cell, Parameter) and cell.trainable and not cell.is_deferred
+    }
+
+    def loss(arrays: dict[str, Any]) -> Any:
+        with Frame({named[path]: array for path, array in arrays.items()}):
+            return function(net, *args, **kwargs)
+
+    primals = {path: cell.value for path, cell in named.items()}
+    # A parameter without influence does not occur in the linear part of the loss.
+    _, linear = jax.linearize(loss, primals)
+    used = _used_inputs(jax.make_jaxpr(linear)(primals).jaxpr)
+    reached = jax.tree.unflatten(jax.tree.structure(primals), used)
+    return [path for path in named if not reached[path]]
+
+
+def _used_inputs(jaxpr: Any) -> list[bool]:
+    """For each input of a jaxpr, whether an output depends on it."""
+    live = {var for var in jaxpr.outvars if not hasattr(var, "val")}
+    for eqn in reversed(jaxpr.eqns):
+        if not live.intersection(eqn.outvars):
+            continue
+        inner = [
+            getattr(value, "jaxpr", None)
+            for value in eqn.params.values()
+            if hasattr(getattr(value, "jaxpr", None), "eqns")
+        ]
+        flags = _used_inputs(inner[0]) if len(inner) == 1 else []
+        if len(flags) != len(eqn.invars):
+            flags = [True] * len(eqn.invars)
+        live.update(
+            var
+            for var, used in zip(eqn.invars, flags, strict=True)
+            if used and not hasattr(var, "val")
+        )
+    return [var in live for var in jaxpr.invars]
+
+
+def remat(function: Callable[..., Any], *, policy: Callable[..., bool] | None = None) -> Callable[..., Any]:
+    """Make a function whose intermediate results are computed again in the backward pass.
+
+    Args:
+        function: a function or module; it may read and write cells.
+        policy: which results to keep, from `jax.checkpoint_policies`.
+    """
+
+    def rematerialised(*args: Any, **kwargs: Any) -> Any:
+        leaves, treedef = deferral.flatten((args, kwargs))
+        moving = [index for index, leaf in enumerate(leaves) if deferral.is_array(leaf)]
+        written: list[Cell] = []
+        stale = frame.keeps_constants()
+
+        def pure(arrays: list[Any]) -> tuple[Any, list[Any]]:
+            filled = list(leaves)
+            for index, array in zip(moving, arrays, strict=True):
+                filled[index] = array
+            with Frame(stale=stale) as inner:
+                run_args, run_kwargs = jax.tree.unflatten(treedef, filled)
+                output = function(*run_args, **run_kwargs)
+                written[:] = inner.writes
+                return output, list(inner.written().values())
+
+        output, values = jax.checkpoint(pure, policy=policy)([leaves[index] for index in moving])
+        frame.commit(dict(zip(written, values, strict=True)))
+        return output
+
+    return functools.update_wrapper(rematerialised, function) if hasattr(function, "__name__") else rematerialised
+
+
+def scan(
+    function: Callable[[Any, Any], tuple[Any, Any]],
+    init: Any,
+    xs: Any = None,
+    length: int | None = None,
+    *,
+    reverse: bool = False,
+    unroll: int | bool = 1,
+) -> tuple[Any, Any]:
+    """`jax.lax.scan` over a function that may read and write cells.
+
+    A written cell is carried from step to step. To find out which are, the function is traced once
+    more if it writes any.
+
+    Args:
+        function: `function(carry, x)` returns `(carry, y)`.
+        init: the first carry.
+        xs: what is scanned over, with the steps on the leading axis of each array.
+        length: the number of steps, if `xs` holds no array.
+        reverse: whether to go from the last step to the first.
+        unroll: how many steps to unroll.
+
+    Returns:
+        The last carry, and the stacked `y`.
+    """
+    carried: list[Cell] = []
+    missing: list[Cell] = []
+    stale = frame.keeps_constants()
+
+    def step(state: tuple[Any, list[Any]], x: Any) -> tuple[tuple[Any, list[Any]], Any]:
+        carry, values = state
+        with Frame(dict(zip(carried, values, strict=True)), stale=stale) as inner:
+            carry, y = function(carry, x)
+            missing[:] = [cell for cell in inner.writes if cell not in carried]
+            return (carry, [inner.read(cell) for cell in carried]), y
+
+    def run(state: tuple[Any, list[Any]]) -> tuple[tuple[Any, list[Any]], Any]:
+        return jax.lax.scan(
+            lambda *pair: step(*pair), state, xs, length, reverse=reverse, unroll=unroll
+        )
+
+    (carry, values), ys = run((init, []))
+    while missing:
+        carried.extend(missing)
+        (carry, values), ys = run((init, [cell.value for cell in carried]))
+    frame.commit(dict(zip(carried, values, strict=True)))
+    return carry, ys
+
+
+def vmap(
+    function: Callable[..., Any],
+    in_axes: int | None | Sequence[Any] = 0,
+    out_axes: Any = 0,
+    *,
+    axis_name: Any = None,
+    axis_size: int | None = None,
+) -> Callable[..., Any]:
+    """`jax.vmap` of a function that may read and write cells.
+
+    Cells are not mapped: every instance reads the same values, and what is written must be the
+    same for all of them (a counter, a random stream, but not the batch statistics of each). Each
+    instance draws from random streams with keys of its own.
+
+    Args:
+        function: what to map; modules among its arguments are not mapped, whatever `in_axes` says.
+        in_axes: which axis of each positional argument to map, as in `jax.vmap`.
+        out_axes: where the mapped axis goes in the results.
+        axis_name: a name for the axis, for collectives.
+        axis_size: its size, if no argument is mapped.
+
+    Raises:
+        TraceError: a cell was written with values that differ between instances.
+    """
+
+    def mapped(*args: Any, **kwargs: Any) -> Any:
+        name = axis_name if axis_name is not None else object()
+        axes = list(in_axes) if isinstance(in_axes, Sequence) else [in_axes] * len(args)
+        still = {index for index, arg in enumerate(args) if deferral.is_holder(arg)}
+        moving = [index for index in range(len(args)) if index not in still]
+        written: list[Cell] = []
+        stale = frame.keeps_constants()
+
+        def pure(arrays: list[Any], named: dict[str, Any]) -> tuple[Any, list[Any]]:
+            filled = list(args)
+            for index, array in zip(moving, arrays, strict=True):
+                filled[index] = array
+            with MappedFrame(name, stale=stale) as inner:
+                output = function(*filled, **named)
+                written[:] = inner.writes
+                return output, list(inner.written().values())
+
+        run = jax.vmap(
+            pure,
+            ([axes[index] for index in moving], 0),
+            (out_axes, None),
+            axis_name=name,
+            axis_size=axis_size,
+        )
+        try:
+            output, values = run([args[index] for index in moving], kwargs)
+        except ValueError as error:
+            if written and "out_axes" in str(error):
+                names = ", ".join(cell.describe() for cell in written)
+                raise TraceError(
+                    f"{names} was written inside az.vmap with values that differ between the "
+                    "mapped instances, of which a cell can hold only one. Return such values from "
+                    "the function, or call net.eval() if these are running statistics."
+                ) from error
+            raise
+        frame.commit(dict(zip(written, values, strict=True)))
+        return output
+
+    return mapped
