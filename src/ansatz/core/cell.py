@@ -13,16 +13,13 @@ from __future__ import annotations
 import copy
 import warnings
 import weakref
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import Any, Final, NoReturn
 
 import jax
 import numpy as np
 
 from ansatz.core import clock, frame
 from ansatz.core.errors import StaleParameterWarning, TraceError
-
-if TYPE_CHECKING:
-    from ansatz.core.node import Node
 
 
 class _Unset:
@@ -72,7 +69,7 @@ class Cell:
     def __init__(self, value: Any = UNSET) -> None:
         self._value = value
         self._exposed = value is not UNSET
-        self._home: weakref.ref[Node] | None = None
+        self._home: weakref.ref[Any] | None = None
 
     # -- reading and writing ------------------------------------------------------------------
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import functools
 import inspect
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from operator import is_
 from typing import Any
 
 from ansatz.core.deferral import is_holder
 
 _FOREIGN = frozenset({"jax", "jaxlib", "numpy", "optax", "ansatz"})
 _MISSING = object()
+_SMALL = 1024  # A larger container is watched only if it holds modules, not if it holds data.
+_Container = list[Any] | tuple[Any, ...] | dict[Any, Any]
 
 
 class Closure:
@@ -27,39 +30,49 @@ class Closure:
     def __init__(self, function: Callable[..., Any]) -> None:
         self.holders: list[Any] = []
         self._references: list[tuple[Callable[[], Any], Any]] = []
-        self._in_containers = False
+        self._containers: list[tuple[_Container, list[Any]]] = []
         self._seen: set[int] = set()
-        self._search(function, in_container=False)
+        self._search(function)
 
     def is_current(self) -> bool:
-        """Whether each variable that was followed still refers to the same object."""
-        if self._in_containers:
-            return False  # A list may hold other modules by now; look again.
-        return all(read() is value for read, value in self._references)
+        """Whether each variable and container that was followed still holds the same objects."""
+        for read, value in self._references:
+            if read() is not value:
+                return False
+        for container, items in self._containers:
+            if len(container) != len(items) or not all(map(is_, _items(container), items)):
+                return False
+        return True
 
-    def _search(self, value: Any, *, in_container: bool) -> None:
+    def _search(self, value: Any) -> None:
         if id(value) in self._seen:
             return
         self._seen.add(id(value))
         if is_holder(value):
             self.holders.append(value)
-            self._in_containers |= in_container
         elif isinstance(value, functools.partial):
             for part in (value.func, *value.args, *value.keywords.values()):
-                self._search(part, in_container=in_container)
+                self._search(part)
         elif isinstance(value, types.MethodType):
-            self._search(value.__self__, in_container=in_container)
-            self._search(value.__func__, in_container=in_container)
-        elif isinstance(value, list | tuple | set | frozenset | dict):
-            items = value.values() if isinstance(value, dict) else value
+            self._search(value.__self__)
+            self._search(value.__func__)
+        elif isinstance(value, list | tuple | dict):
+            items = list(_items(value))
+            before = len(self.holders)
             for item in items:
-                self._search(item, in_container=not isinstance(value, tuple))
+                self._search(item)
+            if len(items) <= _SMALL or len(self.holders) > before:
+                self._containers.append((value, items))
         elif callable(value):
             inner = inspect.unwrap(value)
             if isinstance(inner, types.FunctionType) and not _is_foreign(inner):
                 for read, referred in _references(inner):
                     self._references.append((read, referred))
-                    self._search(referred, in_container=in_container)
+                    self._search(referred)
+
+
+def _items(container: _Container) -> Iterable[Any]:
+    return container.values() if isinstance(container, dict) else container
 
 
 def _is_foreign(function: types.FunctionType) -> bool:

@@ -59,6 +59,7 @@ class _TraceFrame(RestartableFrame):
         self.missed: dict[Cell, None] = {}
 
     def read(self, cell: Cell) -> Any:
+        """The traced value; a cell that is none of the inputs is noted down."""
         self.reads[cell] = None
         try:
             return self.values[cell]
@@ -90,7 +91,7 @@ class _Arguments:
         held = {i for i, _ in self.holders}
         self.moving = tuple(i for i in free if i not in held)
         self.names = tuple(name for name in kwargs if name not in static_names)
-        dynamic = (
+        dynamic: Any = (
             tuple(args[i] for i in self.moving),
             {name: kwargs[name] for name in self.names},
         )
@@ -99,7 +100,7 @@ class _Arguments:
         self.treedef = treedef if self.nested else None
         if self.nested:
             dynamic = ([leaf for leaf in leaves if not deferral.is_holder(leaf)],)
-        self.dynamic: Any = dynamic
+        self.dynamic = dynamic
 
     @property
     def modules(self) -> list[Node | Cell]:
@@ -163,7 +164,7 @@ class Program:
 
     def __init__(self, function: Callable[..., Any], *, donate: bool) -> None:
         self.function = function
-        self.donate = donate and not jax.config.jax_debug_nans
+        self.donate = donate and not _debugging_nans()
         self.active: Callable[[], Plan | None] = lambda: None
         self.inputs: list[_Address] = []
         self.outputs: list[_Address] = []
@@ -173,7 +174,7 @@ class Program:
         self._sealed = False
         self._avals: list[Any] = []
         self._inner = jax.jit(_named(self._trace, function))
-        self.executable = jax.jit(self._call_inner, donate_argnums=0)
+        self.executable = jax.jit(_named(self._call_inner, function), donate_argnums=0)
         self.keep_alive: list[Any] = []
 
     def discover(self, plan: Plan) -> None:
@@ -287,7 +288,8 @@ class Plan:
     def resolve(self, address: _Address) -> Cell:
         """The cell of this plan at `address`."""
         if address.kind == "fixed":
-            return address.which  # type: ignore[no-any-return]
+            fixed: Cell = address.which
+            return fixed
         cell = self.fingerprint.cells[address.which]
         if address.kind == "grad":
             assert isinstance(cell, Parameter)
@@ -357,6 +359,7 @@ class Compiled:
         functools.update_wrapper(self, function, updated=())
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the compiled function; it is traced first if need be."""
         if frame.current() is None and frame.at_top_level():
             plan = self._known_plan(args)
             if plan is not None and plan.is_current():
@@ -380,7 +383,8 @@ class Compiled:
         if position < len(args):
             plans = getattr(args[position], "_plans", None)
             if plans is not None:
-                return plans.get(self)  # type: ignore[no-any-return]
+                known: Plan | None = plans.get(self)
+                return known
         return None
 
     def _call_with_care(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -430,7 +434,7 @@ class Compiled:
         )
 
     def _key(self, fingerprint: Fingerprint, arguments: _Arguments) -> Hashable:
-        key = (fingerprint.key, arguments.key, jax.config.jax_debug_nans)
+        key = (fingerprint.key, arguments.key, _debugging_nans())
         try:
             hash(key)
         except TypeError as error:
@@ -552,11 +556,16 @@ def _positions(function: Callable[..., Any], names: frozenset[str]) -> frozenset
     return frozenset(parameters.index(name) for name in names)
 
 
+def _debugging_nans() -> bool:
+    """Whether JAX will repeat a faulty call operation by operation, for which inputs must live."""
+    return bool(getattr(jax.config, "jax_debug_nans", False))
+
+
 def _named(trace: Callable[..., Any], function: Callable[..., Any]) -> Callable[..., Any]:
     """`trace` under the name of the user's function, for profiles and compiled text."""
 
-    def traced(values: list[Any], dynamic: Any) -> Any:
-        return trace(values, dynamic)
+    def traced(*args: Any) -> Any:
+        return trace(*args)
 
     traced.__name__ = traced.__qualname__ = getattr(function, "__name__", type(function).__name__)
     return traced

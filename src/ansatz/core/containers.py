@@ -9,14 +9,11 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ansatz.core import clock
 from ansatz.core.cell import Cell
 from ansatz.core.errors import StructureError
-
-if TYPE_CHECKING:
-    from ansatz.core.node import Node
 
 
 def _reporting(name: str, base: type) -> Callable[..., Any]:
@@ -36,7 +33,7 @@ def _reporting(name: str, base: type) -> Callable[..., Any]:
 class TrackedList(list[Any]):
     """A list whose changes are seen by compiled functions."""
 
-    _owner: weakref.ref[Node] | None = None
+    _owner: weakref.ref[Any] | None = None
     _source: list[Any] | None = None
 
     def adopt(self) -> None:
@@ -80,7 +77,7 @@ class TrackedList(list[Any]):
 class TrackedDict(dict[Any, Any]):
     """A dict whose changes are seen by compiled functions."""
 
-    _owner: weakref.ref[Node] | None = None
+    _owner: weakref.ref[Any] | None = None
 
     def adopt(self) -> None:
         """Track what was put in, and tell the cells and modules in it whose they are."""
@@ -102,7 +99,7 @@ class TrackedDict(dict[Any, Any]):
         return (TrackedDict, (dict(self),))
 
 
-def track(value: Any, owner: weakref.ref[Node] | None) -> Any:
+def track(value: Any, owner: weakref.ref[Any] | None) -> Any:
     """`value` with every list and dict in it tracked, and every cell and module in it adopted."""
     if isinstance(value, TrackedList | TrackedDict):
         if value._owner is None:
@@ -128,7 +125,7 @@ def track(value: Any, owner: weakref.ref[Node] | None) -> Any:
     return value
 
 
-def _tracked_tuple(value: tuple[Any, ...], owner: weakref.ref[Node] | None) -> tuple[Any, ...]:
+def _tracked_tuple(value: tuple[Any, ...], owner: weakref.ref[Any] | None) -> tuple[Any, ...]:
     items = [track(item, owner) for item in value]
     if all(new is old for new, old in zip(items, value, strict=True)):
         return value

@@ -48,6 +48,7 @@ class AbstractRun(TentativeFrame):
     __slots__ = ()
 
     def read_around(self, cell: Cell) -> Any:
+        """Zeros in place of what is not drawn yet: only their shape matters here."""
         if not isinstance(cell, Declared) or cell.has_value or self._stands_around(cell):
             return super().read_around(cell)
         value = jnp.zeros(cell._known_shape("it has no value"), cell.dtype)
@@ -73,6 +74,7 @@ class ConcreteRun(TentativeFrame):
         self.drawn: dict[Declared, Any] = {}
 
     def read_around(self, cell: Cell) -> Any:
+        """The value that the cell will have, drawn for this run and kept for later."""
         if not isinstance(cell, Declared) or cell.has_value:
             return super().read_around(cell)
         if cell not in self.drawn:
@@ -83,8 +85,9 @@ class ConcreteRun(TentativeFrame):
 def settle(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
     """Find and commit the shapes of all parameters that `function(*args, **kwargs)` reaches."""
     with parameter.drawing:
+        drawn: dict[Declared, Any] = {}
         try:
-            found, drawn = _run_abstractly(function, args, kwargs), {}
+            found = _run_abstractly(function, args, kwargs)
         except _NEEDS_VALUES:
             if not _is_concrete((args, kwargs)):
                 raise
@@ -153,4 +156,3 @@ def _is_concrete(tree: Any) -> bool:
     leaves, _ = flatten(tree)
     abstract = (jax.core.Tracer, jax.ShapeDtypeStruct)
     return not any(isinstance(leaf, abstract) for leaf in leaves)
-

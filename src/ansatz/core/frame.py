@@ -12,15 +12,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar, Token
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import jax
 from jax.extend.core import get_opaque_trace_state
 
 from ansatz.core.errors import TraceError
 
-if TYPE_CHECKING:
-    from ansatz.core.cell import Cell
+Box = Any
+"""A cell: something that has `read_outside`, `write_outside`, `assign` and `describe`."""
 
 _innermost: ContextVar[Frame | None] = ContextVar("ansatz_frame", default=None)
 
@@ -65,11 +65,11 @@ class Frame:
 
     __slots__ = ("_token", "_trace", "parent", "shapes", "stale", "values", "writes")
 
-    def __init__(self, values: Mapping[Cell, Any] | None = None, *, stale: bool = False) -> None:
+    def __init__(self, values: Mapping[Box, Any] | None = None, *, stale: bool = False) -> None:
         self.stale = stale
-        self.values: dict[Cell, Any] = dict(values or {})
-        self.writes: dict[Cell, None] = {}
-        self.shapes: dict[Cell, tuple[int, ...]] = {}
+        self.values: dict[Box, Any] = dict(values or {})
+        self.writes: dict[Box, None] = {}
+        self.shapes: dict[Box, tuple[int, ...]] = {}
         self.parent: Frame | None = None
 
     def __enter__(self) -> Self:
@@ -81,20 +81,20 @@ class Frame:
     def __exit__(self, *_: object) -> None:
         _innermost.reset(self._token)
 
-    def read(self, cell: Cell) -> Any:
+    def read(self, cell: Box) -> Any:
         """The value of `cell` as seen from inside this frame."""
         try:
             return self.values[cell]
         except KeyError:
             return self.read_around(cell)
 
-    def read_around(self, cell: Cell) -> Any:
+    def read_around(self, cell: Box) -> Any:
         """The value of `cell` as seen from the frame around this one."""
         if self.parent is not None:
             return self.parent.read(cell)
         return cell.read_outside(stale=self.stale)
 
-    def write(self, cell: Cell, value: Any) -> None:
+    def write(self, cell: Box, value: Any) -> None:
         """Let `value` be the value of `cell` from here on, and record the write."""
         if trace_state() != self._trace:
             raise TraceError(
@@ -107,7 +107,7 @@ class Frame:
         self.values[cell] = value
         self.writes[cell] = None
 
-    def written(self) -> dict[Cell, Any]:
+    def written(self) -> dict[Box, Any]:
         """The cells written in this frame, in order of their first write, with last values."""
         return {cell: self.values[cell] for cell in self.writes}
 
@@ -120,7 +120,7 @@ def enclosing() -> Iterator[Frame]:
         frame = frame.parent
 
 
-def commit(values: Mapping[Cell, Any]) -> None:
+def commit(values: Mapping[Box, Any]) -> None:
     """Write what a transform brought out to the frame around it, or to the cells."""
     frame = current()
     outside = frame is None and at_top_level()

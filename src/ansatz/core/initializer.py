@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from ansatz.core.errors import InitializationError, did_you_mean, format_shape
@@ -149,6 +150,7 @@ class FanInUniform(Initializer, name="fan_in_uniform"):
     """
 
     def bind(self, spec: Spec) -> Initializer:
+        """The uniform distribution with the bound that the fan-in gives."""
         if len(spec.shape) < 2:
             return BoundedUniform(0.0)
         fan_in, _ = spec.fans
@@ -162,6 +164,7 @@ class BoundedUniform(Initializer):
         self.bound = bound
 
     def fill(self, rng: np.random.Generator, out: NDArray[Any]) -> None:
+        """Draw one block in place."""
         if out.dtype in (np.float32, np.float64):
             rng.random(out=out, dtype=out.dtype)
             out *= 2 * self.bound
@@ -198,10 +201,11 @@ class FromFunction(Initializer):
         self._takes_dtype = len(names) >= (3 if self._takes_key or self._takes_rng else 2)
 
     def draw(self, rng: np.random.Generator, spec: Spec) -> NDArray[Any]:
+        """What the function gives, as a host array."""
         arguments: list[Any] = [spec.shape, spec.dtype] if self._takes_dtype else [spec.shape]
         with jax.ensure_compile_time_eval():
             if self._takes_key:
-                words = rng.integers(0, 2**32, 2, np.uint32)
+                words = jnp.asarray(rng.integers(0, 2**32, 2, np.uint32))
                 key = jax.random.wrap_key_data(words, impl="threefry2x32")
                 values = self.function(key, *arguments)
             elif self._takes_rng:

@@ -47,8 +47,10 @@ class Module(Node):
         ...         self.units = units
         ...         self.weight = az.Parameter((units, None), init=init.Xavier())
         ...         self.bias = az.Parameter((units,), init="zeros")
+        ...
         ...     def infer_shape(self, x):
         ...         self.weight.shape = (self.units, x.shape[-1])
+        ...
         ...     def forward(self, x):
         ...         return x @ self.weight.value.T + self.bias.value
         >>> layer = MyDense(3)
@@ -63,9 +65,15 @@ class Module(Node):
         training: true until `eval()`; layers such as dropout look at it.
     """
 
-    training: bool = True
+    training: bool
     _forward_hooks: Mapping[int, Hook] | None = None
     _infers: bool = False
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Made in training mode, whether or not the subclass calls `super().__init__()`."""
+        self = super().__new__(cls)
+        self.__dict__["training"] = True
+        return self
 
     def __init__(self) -> None:
         super().__init__()
@@ -88,6 +96,7 @@ class Module(Node):
         """Set the shapes of this module's own parameters from the inputs of `forward`."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run `forward` and the hooks, after settling what the first call has to settle."""
         if self._settled_at != clock.structure:
             self._settle(args, kwargs)
         try:
@@ -167,7 +176,7 @@ class Module(Node):
         Raises:
             StructureError: the name is empty, holds a dot, or is taken.
         """
-        if not isinstance(name, str) or not name or "." in name:
+        if not name or "." in name:
             raise StructureError(
                 f"a child cannot be called {name!r}: a name is not empty and holds no dot, which "
                 "separates the parts of a path"
@@ -258,9 +267,7 @@ class Module(Node):
         """
         return ParameterDict(self, select)
 
-    def named_parameters(
-        self, remove_duplicate: bool = True
-    ) -> Iterator[tuple[str, Parameter]]:
+    def named_parameters(self, remove_duplicate: bool = True) -> Iterator[tuple[str, Parameter]]:
         """The parameters with their paths.
 
         Args:

@@ -29,7 +29,7 @@ class Node:
     __slots__ = ("__dict__", "__weakref__", "_event_seed", "_home", "_plans", "_ref", "_settled_at")
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
-        # Set up here and not in __init__: a subclass that forgets super().__init__() still works.
+        """Set up here and not in `__init__`, so that a subclass may forget `super().__init__()`."""
         self = super().__new__(cls)
         self._start()
         return self
@@ -141,9 +141,7 @@ def walk(node: Node) -> Iterator[tuple[str, Cell | Node]]:
     return _walk(node, "", ())
 
 
-def _walk(
-    node: Node, prefix: str, around: tuple[Node, ...]
-) -> Iterator[tuple[str, Cell | Node]]:
+def _walk(node: Node, prefix: str, around: tuple[Node, ...]) -> Iterator[tuple[str, Cell | Node]]:
     around = (*around, node)
     for name, entry in own_entries(node):
         path = prefix + name

@@ -96,7 +96,7 @@ class Declared(Cell, ArrayOperators):
             self._shape = _as_shape(shape)
             self._dtype: Any = _as_dtype(dtype)
             return
-        array = value if isinstance(value, jax.Array) else jnp.array(value)
+        array = _strong(value if isinstance(value, jax.Array) else jnp.array(value))
         self._shape, self._dtype = array.shape, array.dtype
         self._value = array
         self._exposed = True
@@ -162,7 +162,7 @@ class Declared(Cell, ArrayOperators):
         return int(np.prod(self._known_shape("its size is unknown"), dtype=np.int64))
 
     @property
-    def T(self) -> jax.Array:  # noqa: N802 (the name that arrays have)
+    def T(self) -> jax.Array:
         """The transposed value."""
         return cast("jax.Array", self.value.T)
 
@@ -302,11 +302,7 @@ class Declared(Cell, ArrayOperators):
                 f"{self.describe()} has dtype {self._dtype}, but the new value has dtype "
                 f"{new.dtype}; nothing was changed. Cast the value: value.astype('{self._dtype}')."
             )
-        if not isinstance(new, jax.Array):
-            return jnp.array(new)
-        if new.weak_type:
-            return jax.lax.convert_element_type(new, self._dtype)
-        return new
+        return _strong(new if isinstance(new, jax.Array) else jnp.array(new))
 
     @property
     def data(self) -> DataView:
@@ -371,7 +367,9 @@ class State(Declared):
         >>> @az.jit
         ... def step():
         ...     steps.value += 1
-        >>> step(); step(); int(steps.value)
+        >>> step()
+        ... step()
+        ... int(steps.value)
         2
     """
 
@@ -648,6 +646,11 @@ def _as_shape(shape: int | Sequence[int | None] | None) -> Shape:
             "that is not known yet"
         )
     return checked
+
+
+def _strong(array: jax.Array) -> jax.Array:
+    """Without the weak type of Python numbers, which would make a compiled function trace anew."""
+    return jax.lax.convert_element_type(array, array.dtype) if array.weak_type else array
 
 
 def _as_dtype(dtype: DTypeLike) -> Any:

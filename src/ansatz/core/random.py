@@ -5,9 +5,9 @@ parameter's path, and of the initialiser; large parameters are drawn in blocks o
 each with a generator of its own. So adding, removing or widening other layers changes nothing, any
 number of threads gives the same bits, and a shard may draw its blocks alone.
 
-The generator is SFC64 (Chris Doty-Humphrey, PractRand), whose 256 bits of state are filled with the
-BLAKE2b hash of (seed, path, block): any block can be drawn alone, as with a counter-based generator,
-and both starting one and drawing from it cost less than with Philox.
+The generator is SFC64 (Chris Doty-Humphrey, PractRand), whose state is filled with the BLAKE2b hash
+of (seed, path, block): any block can be drawn alone, as with a counter-based generator, and both
+starting one and drawing from it cost less than with Philox.
 """
 
 from __future__ import annotations
@@ -57,7 +57,8 @@ def generator(seed: int, path: str, block: int = 0) -> np.random.Generator:
         path: the parameter's canonical path.
         block: which run of `BLOCK` elements, in C order.
     """
-    return np.random.Generator(np.random.SFC64(_HashedSeed(seed, path, block)))
+    state: Any = _HashedSeed(seed, path, block)  # The stubs do not know ISeedSequence here.
+    return np.random.Generator(np.random.SFC64(state))
 
 
 class Job(NamedTuple):
@@ -100,9 +101,7 @@ def draw(jobs: Sequence[Job]) -> list[NDArray[Any]]:
     ]
 
 
-def _fill(
-    initializer: Initializer, spec: Spec, seed: int, block: int, out: NDArray[Any]
-) -> None:
+def _fill(initializer: Initializer, spec: Spec, seed: int, block: int, out: NDArray[Any]) -> None:
     initializer.fill(generator(seed, spec.path, block), out)
 
 

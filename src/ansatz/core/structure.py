@@ -81,9 +81,11 @@ class Fingerprint:
         if isinstance(value, _IDENTITIES):
             return value
         self.kept.append(value)
-        if not isinstance(value, jax.Array) and (
-            isinstance(value, np.ndarray | set) or hasattr(value, "__dict__")
-        ) and not _is_compiled(value):
+        if (
+            not isinstance(value, jax.Array)
+            and (isinstance(value, np.ndarray | set) or hasattr(value, "__dict__"))
+            and not _is_compiled(value)
+        ):
             self.volatile.append(value)
             return ("contents", type(value), _contents(value, _DEPTH))
         return ("identity", type(value), id(value))

@@ -201,4 +201,3 @@ def _parameter_at(net: Node, path: str) -> Parameter:
     if not isinstance(found, Parameter):
         raise TieError(f"'{path}' is a {type(found).__name__}; only parameters can be tied")
     return found
-

@@ -1,4 +1,4 @@
-"""JAX transforms made safe for cells: `grad`, `value_and_grad`, `backward`, `remat`, `scan`, `vmap`.
+"""JAX transforms made safe for cells: `grad`, `backward`, `remat`, `scan`, `vmap`.
 
 Each runs the function in a frame *inside* the JAX transform. Cells that are read but not given to
 the transform are closed over, which JAX allows; cells that are written come out as further results
@@ -186,7 +186,9 @@ def _has_deferred(argument: Any) -> bool:
     )
 
 
-def without_gradient(function: Callable[..., Any], net: Node, *args: Any, **kwargs: Any) -> list[str]:
+def without_gradient(
+    function: Callable[..., Any], net: Node, *args: Any, **kwargs: Any
+) -> list[str]:
     """The trainable parameters that the loss does not depend on, whatever their values.
 
     Such a parameter never trains: it is unused, or `forward` cuts its gradient.
@@ -208,6 +210,7 @@ def without_gradient(function: Callable[..., Any], net: Node, *args: Any, **kwar
         >>> class Cut(nn.Module):
         ...     def __init__(self):
         ...         self.weight = az.Parameter((2,), init="ones")
+        ...
         ...     def forward(self, x):
         ...         return x * jax.lax.stop_gradient(self.weight.value)
         >>> net = nn.Sequential(nn.Linear(2, 2), Cut())
@@ -256,7 +259,9 @@ def _used_inputs(jaxpr: Any) -> list[bool]:
     return [var in live for var in jaxpr.invars]
 
 
-def remat(function: Callable[..., Any], *, policy: Callable[..., bool] | None = None) -> Callable[..., Any]:
+def remat(
+    function: Callable[..., Any], *, policy: Callable[..., bool] | None = None
+) -> Callable[..., Any]:
     """Make a function whose intermediate results are computed again in the backward pass.
 
     Args:
@@ -284,7 +289,11 @@ def remat(function: Callable[..., Any], *, policy: Callable[..., bool] | None = 
         frame.commit(dict(zip(written, values, strict=True)))
         return output
 
-    return functools.update_wrapper(rematerialised, function) if hasattr(function, "__name__") else rematerialised
+    return (
+        functools.update_wrapper(rematerialised, function)
+        if hasattr(function, "__name__")
+        else rematerialised
+    )
 
 
 def scan(
@@ -338,7 +347,7 @@ def scan(
 
 def vmap(
     function: Callable[..., Any],
-    in_axes: int | None | Sequence[Any] = 0,
+    in_axes: int | Sequence[Any] | None = 0,
     out_axes: Any = 0,
     *,
     axis_name: Any = None,
@@ -391,8 +400,8 @@ def vmap(
             if written and "out_axes" in str(error):
                 names = ", ".join(cell.describe() for cell in written)
                 raise TraceError(
-                    f"{names} was written inside az.vmap with values that differ between the "
-                    "mapped instances, of which a cell can hold only one. Return such values from "
+                    f"of what was written inside az.vmap ({names}), some values differ between "
+                    "the mapped instances, and a cell can hold only one. Return such values from "
                     "the function, or call net.eval() if these are running statistics."
                 ) from error
             raise
