@@ -15,6 +15,7 @@ from ansatz import init, nn
 from ansatz.core.cell import Cell
 from ansatz.core.collection import ParameterDict
 from ansatz.core.compile import jit
+from ansatz.core.declared import Origin
 from ansatz.core.errors import (
     AlreadyInitializedWarning,
     AnsatzError,
@@ -35,7 +36,7 @@ from ansatz.core.errors import (
 )
 from ansatz.core.functional import functional_call
 from ansatz.core.module import Module
-from ansatz.core.parameter import Origin, Parameter, State
+from ansatz.core.parameter import Parameter, State
 from ansatz.core.random import seed
 from ansatz.core.streams import RandomStream
 from ansatz.core.tie import tie, untie

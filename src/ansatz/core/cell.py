@@ -102,7 +102,7 @@ class Cell:
                 "az.functional_call(net, state, *args, return_state=True)."
             )
         self.write_outside(new)
-        self._mark_exposed()  # The caller may keep a reference to what was assigned.
+        self.mark_exposed()  # The caller may keep a reference to what was assigned.
 
     def read_outside(self, *, stale: bool) -> Any:
         """The cell's own value, for a reader that may keep it.
@@ -113,7 +113,7 @@ class Cell:
         value = self.materialize()
         if stale:
             self._warn_of_stale_read()
-        self._mark_exposed()
+        self.mark_exposed()
         return value
 
     def write_outside(self, value: Any) -> None:
@@ -141,7 +141,8 @@ class Cell:
             if self._value is not UNSET:
                 self._value = jax.tree.map(_copied, self._value)
 
-    def _mark_exposed(self) -> None:
+    def mark_exposed(self) -> None:
+        """Remember that somebody else may hold the array."""
         if not self._exposed:
             self._exposed = True
             clock.array_exposed()
@@ -190,7 +191,7 @@ class Cell:
         memo[id(self)] = new
         # Arrays cannot be written in place, so the copy shares them until one of the two cells
         # gives its buffer away; both are exposed, so that one copies first.
-        self._mark_exposed()
+        self.mark_exposed()
         new.__setstate__(
             {
                 name: value if name == "_value" else copy.deepcopy(value, memo)

@@ -11,15 +11,18 @@ import weakref
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import jax
+
 from ansatz.core import clock
 from ansatz.core.cell import Cell
-from ansatz.core.errors import StructureError
+from ansatz.core.errors import StructureError, TraceError
 
 
 def _reporting(name: str, base: type) -> Callable[..., Any]:
     original = getattr(base, name)
 
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        refuse_tracers((args, kwargs), "a list or dict of a module")
         result = original(self, *args, **kwargs)
         self.adopt()
         clock.structure_changed()
@@ -97,6 +100,23 @@ class TrackedDict(dict[Any, Any]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (TrackedDict, (dict(self),))
+
+
+def refuse_tracers(value: Any, where: str) -> None:
+    """Raise if `value` is, or directly holds, an array of a trace.
+
+    Raises:
+        TraceError: it does; a tracer must not outlive its trace.
+    """
+    if isinstance(value, jax.core.Tracer):
+        raise TraceError(
+            f"{where} was given an array inside a JAX trace, which would leave a tracer behind. "
+            "Hold what changes during a call in a state: self.x = az.State(…) in __init__, then "
+            "self.x.value = … in forward; or return the array."
+        )
+    if isinstance(value, list | tuple | dict):
+        for item in value.values() if isinstance(value, dict) else value:
+            refuse_tracers(item, where)
 
 
 def track(value: Any, owner: weakref.ref[Any] | None) -> Any:

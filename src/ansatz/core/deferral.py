@@ -16,16 +16,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ansatz.core import frame, parameter
+from ansatz.core import declared, frame
 from ansatz.core.cell import Cell
+from ansatz.core.declared import Declared, TentativeFrame
+from ansatz.core.errors import TraceError
 from ansatz.core.node import Node
-from ansatz.core.parameter import Declared, TentativeFrame
 
 _NEEDS_VALUES = (
     jax.errors.ConcretizationTypeError,  # also the base of TracerBoolConversionError
     jax.errors.TracerArrayConversionError,
     jax.errors.TracerIntegerConversionError,
     jax.errors.NonConcreteBooleanIndexError,
+    TraceError,  # A plain attribute was given an array, which is right in an eager call.
 )
 
 
@@ -78,13 +80,13 @@ class ConcreteRun(TentativeFrame):
         if not isinstance(cell, Declared) or cell.has_value:
             return super().read_around(cell)
         if cell not in self.drawn:
-            self.drawn[cell] = parameter.draw_values([(cell, cell.planned)])[0]
+            self.drawn[cell] = declared.draw_values([(cell, cell.planned)])[0]
         return self.drawn[cell]
 
 
 def settle(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
     """Find and commit the shapes of all parameters that `function(*args, **kwargs)` reaches."""
-    with parameter.drawing:
+    with declared.drawing:
         drawn: dict[Declared, Any] = {}
         try:
             found = _run_abstractly(function, args, kwargs)
@@ -95,9 +97,9 @@ def settle(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[st
         for cell, shape in found.items():
             if isinstance(cell, Declared):
                 cell._shape = shape
-        for declared, value in drawn.items():
-            declared.settle(value, parameter.origin_of(declared.planned), fresh=True)
-    if any(isinstance(open_frame, RestartableFrame) for open_frame in frame.enclosing()):
+        for cell, value in drawn.items():
+            cell.settle(value, declared.origin_of(cell.planned), fresh=True)
+    if found and any(isinstance(open_frame, RestartableFrame) for open_frame in frame.enclosing()):
         raise Restart
 
 

@@ -127,6 +127,7 @@ def commit(values: Mapping[Box, Any]) -> None:
     for cell, value in values.items():
         if outside:
             cell.write_outside(value)
+            cell.mark_exposed()  # Without compilation, the caller may have been given it as well.
         elif frame is None:
             cell.assign(value)  # Refuses a write that a plain JAX trace would lose.
         else:

@@ -8,6 +8,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from ansatz.core import frame
+from ansatz.core.declared import Declared, merge_shapes
 from ansatz.core.errors import (
     PathError,
     ShapeError,
@@ -18,7 +19,7 @@ from ansatz.core.errors import (
 )
 from ansatz.core.frame import Frame
 from ansatz.core.module import Module
-from ansatz.core.parameter import Declared, State, merge_shapes
+from ansatz.core.parameter import State
 from ansatz.core.paths import names_of
 
 

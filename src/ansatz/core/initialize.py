@@ -14,10 +14,11 @@ from typing import Any
 
 from ansatz.core import random
 from ansatz.core.cell import Cell
+from ansatz.core.declared import Declared, Planned, carry_out, drawing
 from ansatz.core.errors import AlreadyInitializedWarning, RuleConflictWarning
 from ansatz.core.initializer import Initializer, as_initializer
 from ansatz.core.node import Node, declared_in
-from ansatz.core.parameter import Declared, Parameter, Planned, carry_out, drawing
+from ansatz.core.parameter import Parameter
 from ansatz.core.paths import Names, Selector, matches, names_of, warn_unmatched
 
 

@@ -13,6 +13,7 @@ from ansatz.core import initialize as initialization
 from ansatz.core.cell import Cell
 from ansatz.core.collection import ParameterDict
 from ansatz.core.containers import TrackedDict
+from ansatz.core.declared import Declared
 from ansatz.core.errors import (
     DeferredInitializationError,
     PathError,
@@ -23,7 +24,7 @@ from ansatz.core.errors import (
 )
 from ansatz.core.initialize import InitReport
 from ansatz.core.node import Node, cells_of, declared_in, own_entries, path_of, walk
-from ansatz.core.parameter import Declared, Parameter, State
+from ansatz.core.parameter import Parameter, State
 from ansatz.core.paths import Selector, find
 
 Hook = Callable[..., Any]

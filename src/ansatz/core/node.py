@@ -11,13 +11,12 @@ import weakref
 from collections.abc import Iterator
 from typing import Any, Self
 
-import jax
-
 from ansatz.core import clock, random
 from ansatz.core.cell import Cell
-from ansatz.core.containers import TrackedDict, TrackedList, entries, track
-from ansatz.core.errors import TieError, TraceError, did_you_mean, format_shape
-from ansatz.core.parameter import Declared, Parameter, merge_shapes
+from ansatz.core.containers import TrackedDict, TrackedList, entries, refuse_tracers, track
+from ansatz.core.declared import Declared, merge_shapes
+from ansatz.core.errors import TieError, did_you_mean, format_shape
+from ansatz.core.parameter import Parameter
 
 _MISSING = object()
 _PLAIN = (bool, int, float, str, bytes, type(None))
@@ -52,12 +51,7 @@ class Node:
         if name in _SLOTS or isinstance(getattr(type(self), name, None), property):
             object.__setattr__(self, name, value)
             return
-        if isinstance(value, jax.core.Tracer):
-            raise TraceError(
-                f"'{self._name_of(name)}' was assigned an array inside a JAX trace, which would "
-                "leave a tracer behind. Hold what changes during a call in a state: "
-                f"self.{name} = az.State(...) in __init__, then self.{name}.value = … here."
-            )
+        refuse_tracers(value, f"'{self._name_of(name)}'")
         if isinstance(current, Cell) and value is not None and not isinstance(value, Cell):
             raise TypeError(
                 f"{current.describe()} cannot be replaced by a value of type "

@@ -20,9 +20,10 @@ import jax
 import numpy as np
 
 from ansatz.core.cell import Cell
+from ansatz.core.declared import Declared
 from ansatz.core.initializer import Initializer
 from ansatz.core.node import Node
-from ansatz.core.parameter import Declared, Parameter
+from ansatz.core.parameter import Parameter
 
 _DEPTH = 4
 _IDENTITIES = (

@@ -55,11 +55,9 @@ def value_and_grad(
     @functools.wraps(function)
     def differentiated(*args: Any, **kwargs: Any) -> Any:
         chosen = [args[position] for position in positions]
-        if any(_has_deferred(arg) for arg in chosen):
-            deferral.settle(function, args, kwargs)
-        targets = _Targets(chosen)
         written: list[Cell] = []
         stale = frame.keeps_constants()
+        targets = _Targets(chosen)
 
         def pure(arrays: list[Any]) -> tuple[Any, tuple[Any, list[Any]]]:
             with Frame(targets.cell_values(arrays), stale=stale) as inner:
@@ -71,7 +69,13 @@ def value_and_grad(
                 written[:] = inner.writes
                 return loss, (aux, list(inner.written().values()))
 
-        (loss, (aux, values)), gradients = jax.value_and_grad(pure, has_aux=True)(targets.values())
+        while True:
+            run = jax.value_and_grad(pure, has_aux=True)
+            (loss, (aux, values)), gradients = run(targets.values())
+            found = _Targets(chosen)
+            if found.count == targets.count:
+                break
+            targets = found  # Shapes were settled on the way: now these parameters count too.
         frame.commit(dict(zip(written, values, strict=True)))
         grads = targets.structured(gradients)
         return ((loss, aux) if has_aux else loss), (grads[0] if single else tuple(grads))
@@ -147,6 +151,10 @@ class _Targets:
             seen.update(fresh.values())
             self._cells.append(fresh)
 
+    @property
+    def count(self) -> int:
+        return sum(len(cells) for cells in self._cells if cells is not None)
+
     def values(self) -> list[Any]:
         return [
             leaf if cells is None else {path: cell.value for path, cell in cells.items()}
@@ -174,16 +182,6 @@ class _Targets:
                 gradient = {path: gradient[path] for path in cells}
             bare.append(gradient[""] if isinstance(leaf, Cell) else gradient)
         return jax.tree.unflatten(self._treedef, bare)
-
-
-def _has_deferred(argument: Any) -> bool:
-    if deferral.is_under_way():
-        return False
-    leaves, _ = deferral.flatten(argument)
-    return any(
-        isinstance(leaf, Node) and any(cell.is_deferred for cell in declared_in(leaf))
-        for leaf in leaves
-    )
 
 
 def without_gradient(
@@ -217,7 +215,7 @@ def without_gradient(
         >>> az.without_gradient(lambda net, x: net(x).sum(), net, jnp.ones((1, 2)))
         ['1.weight']
     """
-    if _has_deferred(net):
+    if any(cell.is_deferred for cell in declared_in(net)):
         deferral.settle(function, (net, *args), kwargs)
     named = {
         path: cell

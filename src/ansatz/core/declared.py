@@ -1,0 +1,488 @@
+"""What parameters and states have in common: a declared shape, a dtype and an initialiser.
+
+The life of such a cell: *declared* (its shape may hold `None` for a dimension that is not known
+yet), *settled* (the shape is known), *initialised* (the value is there). A value is drawn when it
+is first needed, or when `initialize` is called; an initialisation that came before the shape is
+kept as `Planned` and carried out as soon as it can be.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import operator
+import threading
+import warnings
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ansatz.core import clock, frame, random
+from ansatz.core.cell import UNSET, Cell
+from ansatz.core.errors import (
+    AlreadyInitializedWarning,
+    DeferredInitializationError,
+    DTypeError,
+    InitializationError,
+    ShapeError,
+    format_shape,
+)
+from ansatz.core.initializer import FanAxes, FanInUniform, Initializer, Spec, as_initializer
+from ansatz.core.operators import ArrayOperators
+from ansatz.core.view import DataView
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
+
+Shape = tuple[int | None, ...]
+
+drawing = threading.RLock()
+"""Held while shapes are settled and values are drawn, so that threads share one first call."""
+
+
+class Planned(NamedTuple):
+    """An initialisation that waits for the shape, or for the first use of the value."""
+
+    initializer: Initializer
+    seed: int
+    path: str
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Origin:
+    """Where the value of a parameter comes from.
+
+    Attributes:
+        kind: `"declared"`, `"initialised"`, `"loaded"` or `"edited"`.
+        detail: by whom or from where.
+        updated: true once a compiled function (a training step, say) has written the value.
+    """
+
+    kind: Literal["declared", "initialised", "loaded", "edited"]
+    detail: str = ""
+    updated: bool = False
+
+    def __str__(self) -> str:
+        text = f"{self.kind} {self.detail}".strip()
+        return f"{text}, then updated" if self.updated else text
+
+
+class Declared(Cell, ArrayOperators):
+    """A cell with a declared shape, dtype and initialiser. Use `Parameter` or `State`."""
+
+    __slots__ = ("_dtype", "_fallback", "_init", "_planned", "_shape", "fan_axes", "origin")
+
+    def __init__(
+        self,
+        value: Any = UNSET,
+        *,
+        shape: int | Sequence[int | None] | None,
+        dtype: DTypeLike,
+        init: Any,
+        fallback: Any,
+        fan_axes: FanAxes,
+    ) -> None:
+        super().__init__()
+        self._init = None if init is None else as_initializer(init)
+        self._fallback = None if fallback is None else as_initializer(fallback)
+        self._planned: Planned | None = None
+        self.fan_axes = fan_axes
+        self.origin = Origin("declared")
+        if value is UNSET:
+            self._shape = _as_shape(shape)
+            self._dtype: Any = _as_dtype(dtype)
+            return
+        array = _strong(value if isinstance(value, jax.Array) else jnp.array(value))
+        self._shape, self._dtype = array.shape, array.dtype
+        self._value = array
+        self._exposed = True
+        self.origin = Origin("declared", "with a value")
+
+    # -- shape and dtype ----------------------------------------------------------------------
+
+    @property
+    def shape(self) -> Shape:
+        """The shape, with `None` for each dimension that is not known yet.
+
+        Assigning fills unknown dimensions; known ones must agree.
+
+        Raises:
+            ShapeError: on assignment, a known dimension or the rank differs.
+        """
+        if None in self._shape:
+            for open_frame in frame.enclosing():
+                if self in open_frame.shapes:
+                    return open_frame.shapes[self]
+        return self._shape
+
+    @shape.setter
+    def shape(self, new: int | Sequence[int | None]) -> None:
+        current = self.shape
+        if current == new:  # The usual case: every call of a layer says what it expects.
+            return
+        merged = merge_shapes(current, _as_shape(new))
+        if merged is None:
+            raise ShapeError(
+                f"{self.describe()} has shape {format_shape(current)}, which does not fit "
+                f"{format_shape(_as_shape(new))}. Known dimensions never change: build the layer "
+                "anew, or check the width of the input."
+            )
+        tentative = next((f for f in frame.enclosing() if isinstance(f, TentativeFrame)), None)
+        if tentative is None:
+            self._shape = merged
+        else:
+            tentative.shapes[self] = cast("tuple[int, ...]", merged)
+
+    @property
+    def is_deferred(self) -> bool:
+        """True while a dimension is not known."""
+        return None in self.shape
+
+    @property
+    def dtype(self) -> Any:
+        """The dtype of the value."""
+        return self._dtype
+
+    @property
+    def ndim(self) -> int:
+        """The number of dimensions, known from the declaration on."""
+        return len(self._shape)
+
+    @property
+    def size(self) -> int:
+        """The number of elements.
+
+        Raises:
+            DeferredInitializationError: a dimension is not known yet.
+        """
+        return int(np.prod(self._known_shape("its size is unknown"), dtype=np.int64))
+
+    @property
+    def T(self) -> jax.Array:
+        """The transposed value."""
+        return cast("jax.Array", self.value.T)
+
+    def _known_shape(self, consequence: str) -> tuple[int, ...]:
+        shape = self.shape
+        if None in shape:
+            raise DeferredInitializationError(
+                f"{self.describe()} has the shape {format_shape(shape)}, in which None is not "
+                f"known yet, so {consequence}. Pass one batch through the network, or settle the "
+                "shapes without computing anything by net.initialize(example="
+                "jax.ShapeDtypeStruct(shape, dtype)), or give the input size when you build the "
+                "layer. A layer of your own has to define infer_shape:\n\n"
+                f"{suggest_infer_shape({self._local_name(): self})}"
+            )
+        return cast("tuple[int, ...]", shape)
+
+    def _local_name(self) -> str:
+        return self.path.rpartition(".")[2] or "weight"
+
+    # -- initialisation -----------------------------------------------------------------------
+
+    @property
+    def init(self) -> Initializer | None:
+        """The initialiser that was declared; `None` leaves the choice to `initialize`."""
+        return self._init
+
+    @init.setter
+    def init(self, choice: Any) -> None:
+        self._init = None if choice is None else as_initializer(choice)
+
+    def plan(self, planned: Planned) -> None:
+        """Remember an initialisation without carrying it out."""
+        self._planned = planned
+
+    @property
+    def planned(self) -> Planned:
+        """The initialisation that will be, or was, carried out: chosen now if none was."""
+        if self._planned is None:
+            home = self._home() if self._home is not None else None
+            seed = random.seeds.next() if home is None else home._root_event_seed()
+            self._planned = self.choose(None, seed, self.path)
+        return self._planned
+
+    def choose(self, default: Initializer | None, seed: int, path: str) -> Planned:
+        """What initialises this cell if no rule does: its own, the default, or the fallback."""
+        if self._init is not None:
+            return Planned(self._init, seed, path, "declared by its layer")
+        if default is not None:
+            return Planned(default, seed, path, "the default given to initialize")
+        return Planned(self._fallback or FanInUniform(), seed, path, "the layer's fallback")
+
+    def materialize(self) -> Any:
+        """The cell's own value, drawn now if it is still to be drawn."""
+        value = self._value
+        if value is UNSET:
+            materialize_all([self])
+            value = self._value
+        if isinstance(value, np.ndarray):
+            value = self._value = on_device([value])[0]
+        return value
+
+    def settle(self, value: Any, origin: Origin, *, fresh: bool = False) -> None:
+        """Take a checked value from an initialisation or a file.
+
+        Args:
+            value: an array of the settled shape.
+            origin: where it comes from.
+            fresh: true if nobody else holds the array, so that its buffer may be given away.
+        """
+        self._shape = value.shape
+        self._value = value
+        self._exposed = False
+        self.origin = origin
+        if not fresh:
+            self.mark_exposed()
+
+    def drop_grad(self) -> None:
+        """Zero the gradient, where there is one."""
+
+    def initialize(
+        self, init: Any = None, *, seed: int | None = None, force_reinit: bool = False
+    ) -> None:
+        """Initialise this cell alone; the choice is not remembered by a later `initialize`.
+
+        Args:
+            init: an initialiser, a name or a function; without one, the declared one.
+            seed: the seed of the draw; without one, the next of the global stream.
+            force_reinit: draw again although there is a value.
+        """
+        if self.has_value and not force_reinit:
+            _warn_already_initialized(self.describe())
+            return
+        seed = random.seeds.next() if seed is None else seed
+        planned = self.choose(None, seed, self.path)
+        if init is not None:
+            planned = Planned(as_initializer(init), seed, self.path, "given for it alone")
+        carry_out({self: planned})
+
+    # -- value --------------------------------------------------------------------------------
+
+    def assign(self, new: Any) -> None:
+        """Check `new` against the declared shape and dtype and make it the value."""
+        checked = self.check_value(new)
+        super().assign(checked)
+        if frame.current() is None:
+            self._shape = checked.shape
+            self.origin = Origin("edited")
+
+    def write_outside(self, value: Any) -> None:
+        """Take what a transform brought out."""
+        self._value = value
+        self.note_update()
+
+    def note_update(self) -> None:
+        """Remember that the value is no longer the one that `origin` tells of."""
+        if not self.origin.updated:
+            self.origin = dataclasses.replace(self.origin, updated=True)
+
+    def check_value(self, new: Any) -> Any:
+        """`new` as an array of the declared shape and dtype.
+
+        Raises:
+            ShapeError: another shape; nothing is broadcast.
+            DTypeError: another dtype; nothing is cast.
+        """
+        if isinstance(new, ArrayOperators):
+            new = new.value
+        if not isinstance(new, jax.Array | np.ndarray | np.generic):
+            new = np.asarray(new)
+            if np.can_cast(new.dtype, self._dtype, "same_kind"):
+                new = new.astype(self._dtype)  # Python numbers have no dtype of their own.
+        if merge_shapes(self.shape, new.shape) is None:
+            raise ShapeError(
+                f"{self.describe()} has shape {format_shape(self.shape)}, but the new value has "
+                f"shape {format_shape(new.shape)}; nothing was changed. Values are never "
+                "broadcast: write p.data[:] = value to fill it, or reshape the value."
+            )
+        if new.dtype != self._dtype:
+            raise DTypeError(
+                f"{self.describe()} has dtype {self._dtype}, but the new value has dtype "
+                f"{new.dtype}; nothing was changed. Cast the value: value.astype('{self._dtype}')."
+            )
+        return _strong(new if isinstance(new, jax.Array) else jnp.array(new))
+
+    @property
+    def data(self) -> DataView:
+        """A live view of the value that can be edited in place: `p.data[0, 0] = 42`."""
+        return DataView(self)
+
+    @data.setter
+    def data(self, new: Any) -> None:
+        if not (isinstance(new, DataView) and new.holder is self):
+            self.value = new
+
+    def __setitem__(self, index: Any, new: Any) -> None:
+        DataView(self)[index] = new
+
+    def cast(self, dtype: DTypeLike) -> None:
+        """Convert the value, and everything drawn later, to another floating dtype.
+
+        Raises:
+            DTypeError: the conversion would leave the kind (floating to integer, say).
+        """
+        new = _as_dtype(dtype)
+        if jnp.issubdtype(self._dtype, jnp.floating) != jnp.issubdtype(new, jnp.floating):
+            raise DTypeError(
+                f"{self.describe()} has dtype {self._dtype}; casting it to {new} would lose its "
+                "values. Build the layer with that dtype instead."
+            )
+        if self.has_value:
+            self._value = self.materialize().astype(new)
+        self._dtype = new
+        clock.structure_changed()
+
+    def __repr__(self) -> str:
+        path = self.path
+        named = f" {path}" if path else ""
+        text = f"{type(self).__name__}{named} (shape={self.shape}, dtype={self._dtype}"
+        return f"{text}{self._remarks()})"
+
+    def _remarks(self) -> str:
+        if self.has_value:
+            return ""
+        return ", deferred" if self.is_deferred else ", not initialised yet"
+
+    def __str__(self) -> str:
+        value = self.materialize() if self.has_value else None
+        if value is None or isinstance(value, jax.core.Tracer):
+            return repr(self)
+        return f"{self!r}:\n{np.asarray(value)}"
+
+
+class TentativeFrame(frame.Frame):
+    """A frame in which shapes may be found that are committed only if all goes well."""
+
+    __slots__ = ()
+
+
+def merge_shapes(a: Sequence[int | None], b: Sequence[int | None]) -> Shape | None:
+    """The shape that fits both, or `None` if there is none."""
+    if len(a) != len(b):
+        return None
+    merged = []
+    for size, other in zip(a, b, strict=True):
+        if size is not None and other is not None and size != other:
+            return None
+        merged.append(other if size is None else size)
+    return tuple(merged)
+
+
+def materialize_all(cells: Iterable[Declared]) -> None:
+    """Draw what is still to be drawn of `cells`, together."""
+    with drawing:
+        waiting = [cell for cell in dict.fromkeys(cells) if not cell.has_value]
+        carry_out({cell: cell.planned for cell in waiting}, deferrable=False)
+
+
+def carry_out(plans: dict[Declared, Planned], *, deferrable: bool = True) -> None:
+    """Draw all cells whose shape is known, and only then change any; plan the others.
+
+    Raises:
+        InitializationError: an initialiser gave an array that does not fit; nothing has changed.
+        DeferredInitializationError: a shape is unknown and `deferrable` is false.
+    """
+    ready = [(c, p) for c, p in plans.items() if not (deferrable and c.is_deferred)]
+    values = draw_values(ready)
+    for cell, planned in plans.items():
+        cell.plan(planned)
+    for (cell, planned), value in zip(ready, values, strict=True):
+        cell.settle(value, origin_of(planned), fresh=True)
+        cell.drop_grad()
+
+
+def draw_values(plans: Sequence[tuple[Declared, Planned]]) -> list[Any]:
+    """The values that the cells would be initialised with, on the device; changes no cell."""
+    jobs = [
+        random.Job(
+            planned.initializer,
+            Spec(cell._known_shape("it has no value"), cell.dtype, planned.path, cell.fan_axes),
+            planned.seed,
+        )
+        for cell, planned in plans
+    ]
+    arrays = [_fitting(array, job) for array, job in zip(random.draw(jobs), jobs, strict=True)]
+    return on_device(arrays)
+
+
+def origin_of(planned: Planned) -> Origin:
+    """The origin of a value that was drawn as planned."""
+    detail = f"by {planned.initializer!r} ({planned.reason}, seed {planned.seed})"
+    return Origin("initialised", detail)
+
+
+def _fitting(array: np.ndarray[Any, Any], job: random.Job) -> np.ndarray[Any, Any]:
+    spec = job.spec
+    if array.shape != spec.shape:
+        raise InitializationError(
+            f"the initialiser {job.initializer!r} gave an array of shape "
+            f"{format_shape(array.shape)} for parameter '{spec.path}', whose shape is "
+            f"{format_shape(spec.shape)}; nothing was changed"
+        )
+    if array.dtype != spec.dtype:
+        if not np.can_cast(array.dtype, spec.dtype, "same_kind"):
+            raise InitializationError(
+                f"the initialiser {job.initializer!r} gave {array.dtype} for parameter "
+                f"'{spec.path}', whose dtype is {spec.dtype}; nothing was changed"
+            )
+        array = array.astype(spec.dtype)
+    return array
+
+
+def on_device(arrays: list[np.ndarray[Any, Any]]) -> list[Any]:
+    """The arrays on the default device; host arrays where a trace (shard_map) forbids that."""
+    with jax.ensure_compile_time_eval():
+        placed = jax.device_put(arrays)
+    if any(isinstance(array, jax.core.Tracer) for array in placed):
+        return list(arrays)
+    return list(placed)
+
+
+def suggest_infer_shape(deferred: dict[str, Declared]) -> str:
+    """The `infer_shape` that a user would write for these cells, by local name."""
+    lines = ["    def infer_shape(self, x):"]
+    for name, cell in deferred.items():
+        sizes = ", ".join("x.shape[-1]" if size is None else str(size) for size in cell.shape)
+        comma = "," if cell.ndim == 1 else ""
+        lines.append(f"        self.{name}.shape = ({sizes}{comma})")
+    return "\n".join(lines)
+
+
+def _as_shape(shape: int | Sequence[int | None] | None) -> Shape:
+    if shape is None:
+        raise TypeError("a shape is wanted, such as (256, None); None stands for one dimension")
+    sizes: Iterable[int | None] = (shape,) if isinstance(shape, int) else shape
+    checked = tuple(None if size is None else operator.index(size) for size in sizes)
+    if any(size is not None and size < 0 for size in checked):
+        raise ShapeError(
+            f"a shape cannot hold a negative size, got {checked}; None stands for a dimension "
+            "that is not known yet"
+        )
+    return checked
+
+
+def _strong(array: jax.Array) -> jax.Array:
+    """Without the weak type of Python numbers, which would make a compiled function trace anew."""
+    return jax.lax.convert_element_type(array, array.dtype) if array.weak_type else array
+
+
+def _as_dtype(dtype: DTypeLike) -> Any:
+    wanted = jnp.dtype(dtype)
+    if jax.dtypes.canonicalize_dtype(wanted) != wanted:
+        raise DTypeError(
+            f"dtype {wanted} needs 64-bit mode, which is off; call "
+            "jax.config.update('jax_enable_x64', True) before anything else, or use a narrower one"
+        )
+    return wanted
+
+
+def _warn_already_initialized(what: str) -> None:
+    warnings.warn(
+        f"{what} is initialised already and keeps its value; pass force_reinit=True to draw again",
+        AlreadyInitializedWarning,
+        stacklevel=4,
+    )
