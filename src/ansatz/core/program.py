@@ -185,7 +185,8 @@ class Plan:
         """The cell of this plan at `address`."""
         if address.kind == "fixed":
             return cast("Cell", address.which)
-        cell = self.fingerprint.cells[address.which]
+        number: int = address.which
+        cell = self.fingerprint.cells[number]
         if address.kind == "grad":
             assert isinstance(cell, Parameter)
             return cell.grad_cell

@@ -61,7 +61,9 @@ class Batches:
         if not self._shuffle:
             return np.arange(self._size)
         # Sorting draws: unlike `permutation`, the bits of `random` are the same in every NumPy.
-        return np.argsort(random.generator(self.seed, "batches", epoch).random(self._size))
+        return np.argsort(
+            random.generator(self.seed, "batches", epoch).random(self._size), kind="stable"
+        )
 
     def _cut(self, order: Any) -> Iterator[Batch]:
         for start in range(0, len(self) * self.batch_size, self.batch_size):
