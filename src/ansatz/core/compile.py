@@ -221,7 +221,8 @@ def jit(
         >>> import jax.numpy as jnp
         >>> import ansatz as az
         >>> from ansatz import nn
-        >>> net = nn.Sequential(nn.Dense(4, activation="relu"), nn.Dense(1))
+        >>> az.seed(0)
+        >>> net = nn.Sequential(nn.Dense(4), nn.Dense(1))
         >>> @az.jit
         ... def step(x):
         ...     loss, grads = az.value_and_grad(lambda net: (net(x) ** 2).mean())(net)

@@ -36,9 +36,9 @@ class State(Declared):
         >>> @az.jit
         ... def step():
         ...     steps.value += 1
-        >>> step()
-        ... step()
-        ... int(steps.value)
+        >>> for _ in range(2):
+        ...     step()
+        >>> int(steps.value)
         2
     """
 
