@@ -1,9 +1,9 @@
 """What an initialiser is: an object that fills a parameter from a host generator.
 
 An *initialiser* is chosen by rule or by declaration and is *bound* to a `Spec` (shape, dtype,
-path, fans) when the parameter's shape is known. Most are distributions whose elements are
-independent: they override `sample` (or `fill`) and are drawn block by block. One that needs the
-whole array at once, or the parameter's name, overrides `draw`.
+path, fans) when the parameter's shape is known. Distributions whose elements are independent
+override `fill` and are drawn block by block, on all cores. One that needs the whole array at once
+overrides `sample`, or `draw` if it also wants the parameter's path or fans.
 """
 
 from __future__ import annotations
@@ -12,12 +12,15 @@ import dataclasses
 import inspect
 import math
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from copy import copy
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ansatz.core import sampling
 from ansatz.core.errors import InitializationError, did_you_mean, format_shape
 
 if TYPE_CHECKING:
@@ -44,26 +47,35 @@ class Spec:
     fan_axes: FanAxes = (1, 0)
 
     @property
+    def name(self) -> str:
+        """The parameter in words, for messages."""
+        return f"parameter '{self.path}'" if self.path else "a parameter without a path"
+
+    @property
     def fans(self) -> tuple[int, int]:
         """`(fan_in, fan_out)`: how many inputs feed one output, and how many outputs one input.
+
+        Each is the size of its axes times the size of the kernel. Grouped layers come out right,
+        because their shape holds the inputs of one group.
 
         Raises:
             InitializationError: the shape has fewer dimensions than the fan axes need.
         """
+        ndim = len(self.shape)
         inputs, outputs = (_as_tuple(axes) for axes in self.fan_axes)
-        needed = max((*inputs, *outputs), default=-1) + 1
-        if len(self.shape) < needed:
+        needed = max((axis + 1 if axis >= 0 else -axis for axis in inputs + outputs), default=0)
+        if ndim < needed:
             raise InitializationError(
-                f"parameter '{self.path}' has shape {format_shape(self.shape)}, but fan-in and "
-                f"fan-out need at least {needed} dimensions; choose an initialiser that does not "
-                "depend on them, such as init.Zeros(), init.Uniform(scale) or init.Normal(sigma)"
+                f"{self.name} has shape {format_shape(self.shape)}, but fan-in and fan-out need "
+                f"at least {needed} dimensions; choose an initialiser that does not depend on "
+                "them, such as init.Zeros(), init.Uniform(scale) or init.Normal(sigma)"
             )
-        size_in = math.prod(self.shape[axis] for axis in inputs)
-        size_out = math.prod(self.shape[axis] for axis in outputs)
-        kernel = math.prod(
-            size for axis, size in enumerate(self.shape) if axis not in inputs + outputs
+        fixed = {axis % ndim for axis in inputs + outputs}
+        kernel = math.prod(size for axis, size in enumerate(self.shape) if axis not in fixed)
+        return (
+            math.prod(self.shape[axis] for axis in inputs) * kernel,
+            math.prod(self.shape[axis] for axis in outputs) * kernel,
         )
-        return size_in * kernel, size_out * kernel
 
 
 def _as_tuple(axes: int | tuple[int, ...]) -> tuple[int, ...]:
@@ -75,14 +87,17 @@ class Initializer:
 
     Subclasses override one of
 
-    * `sample(rng, shape, dtype)`, for elements that are independent of each other;
-    * `draw(rng, spec)`, for whatever needs the whole array, its path or its fans;
-    * `bind(spec)`, to return the initialiser that does the work once the fans are known.
+    * `sample(rng, shape, dtype)`, which returns the whole array;
+    * `draw(rng, spec)`, likewise, for what also depends on the parameter's path or fans;
+    * `fill(rng, out)`, for elements that are independent of each other: large parameters are then
+      drawn in blocks, on all cores;
+    * `bind(spec)`, to return the initialiser that does the work once shape and fans are known.
 
-    A subclass made with `name="…"` can be chosen by that name: `init="zeros"`.
+    A subclass made with `name="…"` can be chosen by that name: `init="zeros"`. Two initialisers
+    are equal if they are of one class and their public attributes are equal.
 
     Attributes:
-        blockwise: true where elements are independent, so that blocks are drawn apart.
+        blockwise: true for a subclass that overrides `fill`.
 
     Example:
         >>> import numpy as np
@@ -97,13 +112,13 @@ class Initializer:
         Init 0.weight (2, 3)
     """
 
-    blockwise: bool = True
+    blockwise: bool = False
     by_name: ClassVar[dict[str, type[Initializer]]] = {}
 
     def __init_subclass__(cls, *, name: str | None = None, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if "draw" in vars(cls):
-            cls.blockwise = False
+        if not {"fill", "sample", "draw"}.isdisjoint(vars(cls)):
+            cls.blockwise = "fill" in vars(cls)
         if name is not None:
             for alias in name.split():
                 Initializer.by_name[alias] = cls
@@ -112,21 +127,20 @@ class Initializer:
         """The initialiser that fills a parameter of this spec."""
         return self
 
-    def sample(
-        self, rng: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype[Any]
-    ) -> NDArray[Any]:
-        """Independent draws of the given shape."""
+    def fill(self, rng: np.random.Generator, out: NDArray[Any]) -> None:
+        """Fill one block, of shape `(elements,)` and the parameter's dtype, in place."""
+        raise NotImplementedError(f"{type(self).__name__} is not drawn in blocks")
+
+    def sample(self, rng: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
+        """All values of the parameter."""
         raise NotImplementedError(
-            f"{type(self).__name__} has to override sample(rng, shape, dtype) or draw(rng, spec)"
+            f"{type(self).__name__} has to override sample(rng, shape, dtype), draw(rng, spec), "
+            "fill(rng, out) or bind(spec)"
         )
 
-    def fill(self, rng: np.random.Generator, out: NDArray[Any]) -> None:
-        """Draw one block, of shape `(elements,)`, in place."""
-        out[...] = self.sample(rng, out.shape, out.dtype)
-
-    def draw(self, rng: np.random.Generator, spec: Spec) -> NDArray[Any]:
+    def draw(self, rng: np.random.Generator, spec: Spec) -> Any:
         """All values of the parameter, with the shape of `spec`."""
-        return np.asarray(self.sample(rng, spec.shape, spec.dtype))
+        return self.sample(rng, spec.shape, spec.dtype)
 
     def _arguments(self) -> tuple[tuple[str, Any], ...]:
         return tuple((name, value) for name, value in vars(self).items() if name[0] != "_")
@@ -136,10 +150,23 @@ class Initializer:
         return f"{type(self).__name__}({arguments})"
 
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and repr(self) == repr(other)
+        if type(other) is not type(self):
+            return NotImplemented
+        assert isinstance(other, Initializer)
+        mine, theirs = dict(self._arguments()), dict(other._arguments())
+        return mine.keys() == theirs.keys() and all(
+            _same(value, theirs[name]) for name, value in mine.items()
+        )
 
     def __hash__(self) -> int:
-        return hash(repr(self))
+        return hash(type(self))  # Arguments may be arrays, which have no hash.
+
+
+def _same(a: Any, b: Any) -> bool:
+    if isinstance(a, np.ndarray | jax.Array) or isinstance(b, np.ndarray | jax.Array):
+        a, b = np.asarray(a), np.asarray(b)
+        return a.dtype == b.dtype and np.array_equal(a, b)
+    return bool(a == b)
 
 
 class FanInUniform(Initializer, name="fan_in_uniform"):
@@ -147,6 +174,12 @@ class FanInUniform(Initializer, name="fan_in_uniform"):
 
     This is PyTorch's default for the weights of linear and convolutional layers (written there
     as `kaiming_uniform_(a=√5)`).
+
+    Example:
+        >>> from ansatz import init, nn
+        >>> layer = nn.Dense(2, in_units=4, weight_init=init.FanInUniform())
+        >>> bool(abs(layer.weight.value).max() <= 0.5)
+        True
     """
 
     def bind(self, spec: Spec) -> Initializer:
@@ -163,59 +196,114 @@ class BoundedUniform(Initializer):
     def __init__(self, bound: float) -> None:
         self.bound = bound
 
+    def bind(self, spec: Spec) -> Initializer:
+        """Itself, if the parameter holds real numbers."""
+        require_floating(self, spec)
+        return self
+
     def fill(self, rng: np.random.Generator, out: NDArray[Any]) -> None:
         """Draw one block in place."""
-        if out.dtype in (np.float32, np.float64):
-            rng.random(out=out, dtype=out.dtype)
-            out *= 2 * self.bound
-            out -= self.bound
-        else:
-            out[...] = rng.uniform(-self.bound, self.bound, out.shape)
+        sampling.fill_uniform(rng, out, -self.bound, self.bound)
+
+
+def require_floating(initializer: Initializer, spec: Spec) -> None:
+    """Refuse to draw real numbers into another dtype.
+
+    Raises:
+        InitializationError: the dtype of the parameter is not a real floating one.
+    """
+    if not sampling.is_floating(spec.dtype):
+        raise InitializationError(
+            f"{spec.name} has dtype {spec.dtype}, but {initializer!r} draws real numbers; declare "
+            "the parameter with a floating dtype, or choose init.Zeros(), init.Constant(value) or "
+            "an initialiser of your own"
+        )
 
 
 class FromFunction(Initializer):
     """An initialiser made of a plain function.
 
-    Args:
-        function: `f(key, shape, dtype)` as in `jax.nn.initializers`; `f(rng, shape, dtype)` with
-            a NumPy generator, if its first argument is named `rng` or `generator`; or
-            `f(shape)` / `f(shape, dtype)` for values that need no randomness.
-    """
+    Whether the function wants randomness is read from its signature:
 
-    blockwise = False
+    * `f(key, shape, dtype)`, as in `jax.nn.initializers`, gets a typed JAX key. Three or more
+      arguments are understood so, whatever the name of the first;
+    * `f(rng, shape, dtype)`, whose first argument is called `rng` or `generator`, gets a
+      `numpy.random.Generator`;
+    * `f(shape)` and `f(shape, dtype)` get neither.
+
+    The initialisers of JAX take the last axis for the outputs. For the layout `(out, in, *kernel)`
+    of this library say so: `jax.nn.initializers.he_normal(in_axis=1, out_axis=0)`.
+
+    Args:
+        function: as above. What it returns must have the shape of the parameter.
+
+    Raises:
+        TypeError: the function cannot be called in any of these ways.
+
+    Example:
+        >>> import jax
+        >>> from ansatz import nn
+        >>> he_normal = jax.nn.initializers.he_normal(in_axis=1, out_axis=0)
+        >>> nn.Dense(2, in_units=4, weight_init=he_normal).weight.value.shape
+        (2, 4)
+    """
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.function = function
-        names = [
-            name
-            for name, parameter in inspect.signature(function).parameters.items()
-            if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
-        ]
-        if not names:
-            raise TypeError(
-                f"the initialiser {function!r} takes no arguments; write it as f(shape), "
-                "f(shape, dtype), f(key, shape, dtype) or f(rng, shape, dtype)"
-            )
-        self._takes_key = len(names) >= 3 and names[0] not in ("rng", "generator")
-        self._takes_rng = names[0] in ("rng", "generator")
-        self._takes_dtype = len(names) >= (3 if self._takes_key or self._takes_rng else 2)
+        self._roles = _roles_of(function)
 
-    def draw(self, rng: np.random.Generator, spec: Spec) -> NDArray[Any]:
+    def draw(self, rng: np.random.Generator, spec: Spec) -> Any:
         """What the function gives, as a host array."""
-        arguments: list[Any] = [spec.shape, spec.dtype] if self._takes_dtype else [spec.shape]
         with jax.ensure_compile_time_eval():
-            if self._takes_key:
-                words = jnp.asarray(rng.integers(0, 2**32, 2, np.uint32))
-                key = jax.random.wrap_key_data(words, impl="threefry2x32")
-                values = self.function(key, *arguments)
-            elif self._takes_rng:
-                values = self.function(rng, *arguments)
-            else:
-                values = self.function(*arguments)
-            return np.array(values)
+            values = self._call(rng, spec)
+            if not isinstance(values, jax.core.Tracer):
+                return np.asarray(values)
+        # Inside shard_map even that is traced. Traces belong to a thread, and another has none.
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(lambda: np.asarray(self._call(rng, spec))).result()
+
+    def _call(self, rng: np.random.Generator, spec: Spec) -> Any:
+        given = {"shape": spec.shape, "dtype": spec.dtype, "rng": rng}
+        if "key" in self._roles:
+            words = np.random.Generator(copy(rng.bit_generator)).integers(0, 2**32, 2, np.uint32)
+            given["key"] = jax.random.wrap_key_data(jnp.asarray(words), impl="threefry2x32")
+        return self.function(*(given[role] for role in self._roles))
 
     def __repr__(self) -> str:
         return getattr(self.function, "__qualname__", repr(self.function))
+
+
+_GENERATOR_NAMES = ("rng", "generator")
+
+
+def _roles_of(function: Callable[..., Any]) -> tuple[str, ...]:
+    """What to hand to the function, in order: "key" or "rng", "shape", "dtype"."""
+    try:
+        every = list(inspect.signature(function).parameters.values())
+    except ValueError:  # Some functions written in C do not tell.
+        every = []
+    takes = [p for p in every if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    names = [parameter.name for parameter in takes]
+    roles: list[str] = []
+    if names and names[0] in _GENERATOR_NAMES:
+        roles.append("rng")
+    elif names[:1] == ["key"] or names[1:2] == ["shape"] or len(names) > 2 and names[0] != "shape":
+        roles.append("key")
+    if len(takes) > len(roles):
+        roles.append("shape")
+    if len(takes) > len(roles):
+        last = takes[len(roles)]
+        if last.name == "dtype" or last.default is last.empty:
+            roles.append("dtype")
+    needed = sum(
+        p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in every
+    )
+    if "shape" not in roles or needed > len(roles):
+        raise TypeError(
+            f"{function!r} cannot serve as an initialiser, because it takes ({', '.join(names)}); "
+            "write it as f(shape), f(shape, dtype), f(key, shape, dtype) or f(rng, shape, dtype)"
+        )
+    return tuple(roles)
 
 
 def as_initializer(choice: Any) -> Initializer:

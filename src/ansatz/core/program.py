@@ -55,6 +55,14 @@ class _TraceFrame(RestartableFrame):
         return cell.materialize() if self.parent is None else self.parent.read(cell)
 
 
+class _Record(NamedTuple):
+    """What a trace did, without the tracers, which must not outlive it."""
+
+    reads: list[Cell]
+    missed: list[Cell]
+    written: list[Cell]
+
+
 class Program:
     """One traced function and its executable, for all modules of one fingerprint."""
 
@@ -81,7 +89,7 @@ class Program:
         """
         self.active = plan.reference
         self.inputs = [plan.address(cell) for cell in plan.inputs]
-        self._found: _TraceFrame | None = None
+        self._found: _Record | None = None
         values = [_value_or_shape(cell) for cell in plan.inputs]
         self._inner.trace(values, plan.arguments.dynamic)
         found = self._found
@@ -91,10 +99,9 @@ class Program:
             plan.extend(found.missed)
             raise Restart
         numbers = {cell: i for i, cell in enumerate(plan.inputs)}
-        written = [c for c in found.writes if not isinstance(c._value, jax.core.Tracer)]
-        self.outputs = [plan.address(cell) for cell in written]
-        used = {numbers[c] for c in (*found.reads, *written) if c in numbers}
-        self.donated = [numbers[c] for c in written if c in numbers and self.donate]
+        self.outputs = [plan.address(cell) for cell in found.written]
+        used = {numbers[c] for c in (*found.reads, *found.written) if c in numbers}
+        self.donated = [numbers[c] for c in found.written if c in numbers and self.donate]
         self.kept = [i for i in range(len(values)) if i in used and i not in self.donated]
         self._avals = [_as_shapes(value) for value in values]
         self._sealed = True
@@ -109,9 +116,14 @@ class Program:
         with _TraceFrame(dict(zip(cells, values, strict=True))) as inner:
             result = self.function(*args, **kwargs)
             if not self._sealed:
-                self._found = inner
-                local = [c for c in inner.writes if isinstance(c._value, jax.core.Tracer)]
-                return result, [v for c, v in inner.written().items() if c not in local]
+                # Cells that were made in this trace are gone with it.
+                written = {
+                    cell: value
+                    for cell, value in inner.written().items()
+                    if not isinstance(cell._value, jax.core.Tracer)
+                }
+                self._found = _Record(list(inner.reads), list(inner.missed), list(written))
+                return result, list(written.values())
             outputs = [plan.resolve(address) for address in self.outputs]
             if inner.missed or not set(outputs).issuperset(inner.writes):
                 raise Outgrown

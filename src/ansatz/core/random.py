@@ -16,6 +16,7 @@ import hashlib
 import os
 import secrets
 import threading
+from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -28,8 +29,12 @@ if TYPE_CHECKING:
 
     from ansatz.core.initializer import Initializer, Spec
 
-BLOCK = 1 << 16
-"""How many elements one generator draws. Part of the definition of every draw: never change it."""
+BLOCK = 1 << 18
+"""How many elements one generator draws. Part of the definition of every draw: never change it.
+
+A block takes half a millisecond and a megabyte: long enough that threads do not wait for each
+other, short enough that its working arrays stay in the cache.
+"""
 
 _THREADING_PAYS_FROM = 1 << 18
 _ALIGNMENT = 64  # XLA's CPU client adopts a host buffer without a copy if it is aligned so.
@@ -69,47 +74,87 @@ class Job(NamedTuple):
     seed: int
 
 
+class _Block(NamedTuple):
+    """A run of `BLOCK` elements of one parameter, and where they go."""
+
+    initializer: Initializer
+    job: Job
+    number: int
+    out: NDArray[Any]
+
+
 def draw(jobs: Sequence[Job]) -> list[NDArray[Any]]:
     """Draw the values of several parameters, on all cores where it pays.
 
     Returns:
-        One C-contiguous array per job, with the shape and dtype of its spec.
+        One new C-contiguous array per job, which nobody else holds.
     """
     arrays: list[NDArray[Any]] = []
-    blocks: list[tuple[Initializer, Spec, int, int, NDArray[Any]]] = []
+    blocks: deque[_Block] = deque()
     for job in jobs:
-        initializer = job.initializer.bind(job.spec)
+        initializer = _bound(job)
         if not initializer.blockwise:
-            arrays.append(initializer.draw(generator(job.seed, job.spec.path), job.spec))
+            arrays.append(_drawn_whole(initializer, job))
             continue
-        array = _empty(job.spec.shape, _drawn_dtype(job.spec.dtype))
+        array = _empty(job.spec.shape, job.spec.dtype)
         arrays.append(array)
         flat = array.reshape(-1)
         blocks.extend(
-            (initializer, job.spec, job.seed, start // BLOCK, flat[start : start + BLOCK])
+            _Block(initializer, job, start // BLOCK, flat[start : start + BLOCK])
             for start in range(0, flat.size, BLOCK)
         )
-    if sum(block[-1].size for block in blocks) < _THREADING_PAYS_FROM:
-        for block in blocks:
-            _fill(*block)
-    else:
-        with ThreadPoolExecutor(_available_cores()) as pool:
-            list(pool.map(lambda block: _fill(*block), blocks))
-    return [
-        array if array.dtype == job.spec.dtype else array.astype(job.spec.dtype)
-        for array, job in zip(arrays, jobs, strict=True)
-    ]
+    helpers = min(_available_cores(), len(blocks)) - 1
+    if helpers < 1 or sum(block.out.size for block in blocks) < _THREADING_PAYS_FROM:
+        _fill_all(blocks)
+        return arrays
+    # The threads take blocks from one queue; a task per block would cost more than it does.
+    with ThreadPoolExecutor(helpers) as pool:
+        running = [pool.submit(_fill_all, blocks) for _ in range(helpers)]
+        try:
+            _fill_all(blocks)
+        finally:
+            blocks.clear()
+        for helper in running:
+            helper.result()
+    return arrays
 
 
-def _fill(initializer: Initializer, spec: Spec, seed: int, block: int, out: NDArray[Any]) -> None:
-    initializer.fill(generator(seed, spec.path, block), out)
+def _bound(job: Job) -> Initializer:
+    initializer = job.initializer
+    while (bound := initializer.bind(job.spec)) is not initializer:
+        initializer = bound
+    return initializer
 
 
-def _drawn_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """Low precision is drawn in float32 and rounded once, so that it does not coarsen the draw."""
-    if dtype.itemsize < 4 and np.issubdtype(np.result_type(dtype, np.float16), np.floating):
-        return np.dtype(np.float32)
-    return dtype
+def _drawn_whole(initializer: Initializer, job: Job) -> NDArray[Any]:
+    """A copy: the array may be kept by the initialiser, and buffers of values are given away."""
+    try:
+        values = np.asarray(initializer.draw(generator(job.seed, job.spec.path), job.spec))
+    except Exception as error:
+        error.add_note(_occasion(job))
+        raise
+    array = _empty(values.shape, values.dtype)
+    array[...] = values
+    return array
+
+
+def _fill_all(blocks: deque[_Block]) -> None:
+    """Fill blocks until none is left."""
+    while True:
+        try:
+            initializer, job, number, out = blocks.popleft()
+        except IndexError:
+            return
+        try:
+            initializer.fill(generator(job.seed, job.spec.path, number), out)
+        except Exception as error:
+            blocks.clear()
+            error.add_note(_occasion(job))
+            raise
+
+
+def _occasion(job: Job) -> str:
+    return f"while {job.initializer!r} drew the first value of {job.spec.name}"
 
 
 def _empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
