@@ -11,7 +11,7 @@ Example:
 
 from importlib.metadata import version as _version
 
-from ansatz import init, nn
+from ansatz import checkpoint, init, inspect, nn
 from ansatz.core.cell import Cell
 from ansatz.core.collection import ParameterDict
 from ansatz.core.compile import jit
@@ -49,6 +49,7 @@ from ansatz.core.transform import (
     vmap,
     without_gradient,
 )
+from ansatz.train import Trainer
 
 __version__ = _version("ansatz-nn")
 
@@ -75,12 +76,15 @@ __all__ = [
     "StructureError",
     "TieError",
     "TraceError",
+    "Trainer",
     "UnmatchedRuleWarning",
     "__version__",
     "backward",
+    "checkpoint",
     "functional_call",
     "grad",
     "init",
+    "inspect",
     "jit",
     "nn",
     "remat",

@@ -29,10 +29,11 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         OSError: the file cannot be written.
 
     Example:
+        >>> from pathlib import Path
         >>> from ansatz.checkpoint.atomic import replacing
         >>> with replacing("notes.bin") as file:
         ...     written = file.write(b"all of it")
-        >>> open("notes.bin", "rb").read()
+        >>> Path("notes.bin").read_bytes()
         b'all of it'
     """
     target = Path(os.path.realpath(path))

@@ -24,29 +24,29 @@ _LOCAL_NAME = 30  # where the name of the first member stands in a ZIP archive
 
 
 def describe(head: bytes) -> str | None:
-    """What a file that begins with `head` is, for an error message; `None` if nobody knows.
+    r"""What a file that begins with `head` is, for an error message; `None` if nobody knows.
 
     Args:
         head: the first bytes of the file; 512 are enough.
 
     Example:
         >>> from ansatz.checkpoint.identify import describe
-        >>> describe(b"GGUF\\x03\\x00")
+        >>> describe(b"GGUF\x03\x00")
         'a GGUF file'
     """
-    for signature, text in _SIGNATURES:
+    for signature, meaning in _SIGNATURES:
         if head.startswith(signature):
-            return text
+            return meaning
     if head.startswith(b"PK\x03\x04"):
         return _describe_zip(head)
     if head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
         return f"a pickle. {_PICKLE}"
-    text = head.lstrip()[:15].lower()
-    if text.startswith((b"<!doctype", b"<html", b"<?xml")):
+    start = head.lstrip()[:15].lower()
+    if start.startswith((b"<!doctype", b"<html", b"<?xml")):
         return "a web page, perhaps an error message that was saved by a download"
-    if text.startswith(b"{") and b"weight_map" in head:
+    if start.startswith(b"{") and b"weight_map" in head:
         return "the index of a checkpoint in several files; load each of these"
-    if text.startswith((b"{", b"[")):
+    if start.startswith((b"{", b"[")):
         return "a JSON text"
     return None
 

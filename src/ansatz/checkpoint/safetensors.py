@@ -21,6 +21,7 @@ import math
 import os
 import struct
 from collections.abc import Mapping
+from io import BufferedReader
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import jax
@@ -65,6 +66,7 @@ _CODES = {dtype: code for code, dtype in DTYPES.items()}
 _METADATA = "__metadata__"
 _MAX_HEADER = 100_000_000  # The format's own reader refuses longer ones.
 _MAX_RANK = 32  # As many dimensions as every version of NumPy has.
+_CHUNK = 1 << 24  # So many bytes are compared at a time.
 _ALIGNMENT = 64  # XLA's CPU client adopts a host buffer without a copy if it is aligned so.
 
 
@@ -226,12 +228,12 @@ def _stamp(file: BinaryIO) -> tuple[int, ...]:
     return (status.st_ino, status.st_size, status.st_mtime_ns)
 
 
-def _read_entry(file: BinaryIO, entry: Entry, what: str) -> NDArray[Any]:
+def _read_entry(file: BufferedReader, entry: Entry, what: str) -> NDArray[Any]:
     raw = np.empty(entry.nbytes + _ALIGNMENT, np.uint8)
     skip = -raw.ctypes.data % _ALIGNMENT
     raw = raw[skip : skip + entry.nbytes]
     file.seek(entry.offset)
-    if file.readinto(memoryview(raw)) != entry.nbytes:
+    if file.readinto(raw.data) != entry.nbytes:
         raise CheckpointError(f"{what} is cut off; nothing was loaded")
     if entry.dtype == np.bool_ and raw.size and raw.max() > 1:
         raise CheckpointError(f"{what} holds truth values that are neither 0 nor 1; it is damaged")
@@ -297,9 +299,9 @@ def _header(ordered: list[tuple[str, Any]], metadata: Mapping[str, str], path: s
     return struct.pack("<Q", len(encoded)) + encoded
 
 
-def _check_metadata(metadata: Mapping[str, str]) -> None:
+def _check_metadata(metadata: Mapping[Any, Any]) -> None:
     for key, value in metadata.items():
-        if not (isinstance(key, str) and isinstance(value, str)):
+        if not isinstance(key, str) or not isinstance(value, str):
             raise TypeError(
                 f"metadata is text by name, got {key!r}: {value!r}; use str(value), or json.dumps"
             )
@@ -332,7 +334,7 @@ def _bytes_of(array: Any) -> memoryview:
     host = np.asarray(array, order="C")
     if host.dtype.byteorder == ">":
         host = host.astype(host.dtype.newbyteorder("<"))
-    return memoryview(host.reshape(-1).view(np.uint8))
+    return host.reshape(-1).view(np.uint8).data
 
 
 def _check_written(
@@ -342,7 +344,9 @@ def _check_written(
     sound = file.read(len(header)) == header
     for _, array in ordered:
         expected = _bytes_of(array)
-        sound = sound and file.read(len(expected)) == expected
+        for start in range(0, len(expected), _CHUNK):
+            part = expected[start : start + _CHUNK]
+            sound = sound and file.read(len(part)) == part
     if not sound or file.read(1):
         raise CheckpointError(
             f"{path!r} was not written: the bytes that came back are not those that were written, "

@@ -166,7 +166,7 @@ def from_mapping(mapping: Mapping[str, Any]) -> Source:
 
 def _as_array(name: str, value: Any) -> Any:
     if isinstance(value, ArrayOperators):
-        value = value.value  # type: ignore[attr-defined]
+        value = value.value
     if isinstance(value, jax.core.Tracer):
         raise TraceError(
             f"the value for '{name}' is a tracer, so load_state_dict was called inside a JAX "

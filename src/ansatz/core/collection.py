@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 
 from ansatz.core import verbs
 from ansatz.core.errors import PathError, did_you_mean, format_shape
 from ansatz.core.initialize import InitReport, initialize
-from ansatz.core.node import Node
+from ansatz.core.node import Node, standing_in
 from ansatz.core.parameter import Parameter
-from ansatz.core.paths import Selector, matches, names_of, warn_unmatched
+from ansatz.core.paths import Selector, find, matches, names_of, warn_unmatched
 
 
 class ParameterDict(Mapping[str, Parameter]):
@@ -31,11 +31,14 @@ class ParameterDict(Mapping[str, Parameter]):
         ['0.weight', '1.weight']
     """
 
+    __slots__ = ("_held", "_root")  # A mistyped attribute is refused.
+
     def __init__(self, root: Node, select: Selector | None = None) -> None:
+        standing = standing_in(root)
         everything = {
-            names.path: (cell, names)
-            for cell, names in names_of(root).items()
-            if isinstance(cell, Parameter)
+            names.path: (entry, names)
+            for names in names_of(root).values()
+            if isinstance(entry := standing[names.path], Parameter)
         }
         self._root = root
         self._held = {
@@ -47,9 +50,12 @@ class ParameterDict(Mapping[str, Parameter]):
             warn_unmatched(select, everything)
 
     def __getitem__(self, path: str) -> Parameter:
+        if path in self._held:
+            return self._held[path][0]
         for cell, names in self._held.values():
-            if path in names.all:
-                return cell
+            if path in names.aliases:
+                # A tied name may see the parameter transposed.
+                return cast("Parameter", find(self._root, path)) if names.transposed else cell
         every = [name for _, names in self._held.values() for name in names.all]
         raise PathError(
             f"no parameter stands at '{path}'{did_you_mean(path, every)} "

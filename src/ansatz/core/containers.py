@@ -7,8 +7,12 @@ the structure clock.
 
 from __future__ import annotations
 
+import collections
+import functools
+import operator
+import types
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, KeysView, ValuesView
 from typing import Any
 
 import jax
@@ -17,12 +21,16 @@ from ansatz.core import clock
 from ansatz.core.cell import Cell
 from ansatz.core.errors import StructureError, TraceError
 
+_UNORDERED = (set, frozenset, collections.deque, KeysView, ValuesView)
+
 
 def _reporting(name: str, base: type) -> Callable[..., Any]:
     original = getattr(base, name)
 
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
-        refuse_tracers((args, kwargs), "a list or dict of a module")
+        refuse_tracers((args, kwargs), lambda: "a list or dict of a module")
+        if name == "__setitem__":
+            _refuse_replacing(self, *args)
         result = original(self, *args, **kwargs)
         self.adopt()
         clock.structure_changed()
@@ -33,11 +41,54 @@ def _reporting(name: str, base: type) -> Callable[..., Any]:
     return method
 
 
+def _refuse_replacing(container: Any, key: Any, new: Any) -> None:
+    """Refuse a bare value in the place of a parameter, as an attribute does."""
+    if isinstance(container, dict):
+        held = container.get(key)
+    else:
+        held = list.__getitem__(container, key) if isinstance(key, int) else None
+    if isinstance(held, Cell) and new is not None and not isinstance(new, Cell):
+        raise TypeError(
+            f"{held.describe()} cannot be replaced by a value of type {type(new).__name__}; "
+            f"assign to its value instead: container[{key!r}].value = value"
+        )
+
+
+class _Source:
+    """The list or dict that was assigned to a module, to notice when it changes afterwards."""
+
+    def __init__(self, container: list[Any] | dict[Any, Any]) -> None:
+        self._container = container
+        self._items = list(_items(container))
+
+    def check(self, name: str) -> None:
+        """Refuse a container that changed behind the back of the copy that the module keeps.
+
+        Raises:
+            StructureError: an item was added, removed or replaced.
+        """
+        now = list(_items(self._container))
+        if len(now) == len(self._items) and all(map(operator.is_, now, self._items)):
+            return
+        kind = "dict" if isinstance(self._container, dict) else "list"
+        change = "self.layers[key] = …" if kind == "dict" else "self.layers.append(…)"
+        raise StructureError(
+            f"the {kind} '{name}' was assigned to a module and changed afterwards: it had "
+            f"{len(self._items)} items then and has {len(now)} now, or holds others. The module "
+            f"keeps a tracked {kind} of its own; change that one ({change}), or assign the {kind} "
+            "when it is complete."
+        )
+
+
+def _items(container: list[Any] | dict[Any, Any]) -> Iterable[Any]:
+    return container.values() if isinstance(container, dict) else container
+
+
 class TrackedList(list[Any]):
     """A list whose changes are seen by compiled functions."""
 
     _owner: weakref.ref[Any] | None = None
-    _source: list[Any] | None = None
+    _source: _Source | None = None
 
     def adopt(self) -> None:
         """Track what was put in, and tell the cells and modules in it whose they are."""
@@ -59,20 +110,6 @@ class TrackedList(list[Any]):
     reverse = _reporting("reverse", list)
     sort = _reporting("sort", list)
 
-    def check_source(self) -> None:
-        """Refuse a list that grew behind the back of the copy that the module keeps."""
-        if self._source is not None and len(self._source) != self._source_length:
-            raise StructureError(
-                "a list was assigned to a module and changed afterwards: it had "
-                f"{self._source_length} items then and has {len(self._source)} now. The module "
-                "keeps a tracked list of its own; change that one (self.layers.append(…)), or "
-                "assign the list when it is complete."
-            )
-
-    def remember_source(self, source: list[Any]) -> None:
-        """Keep the list that was assigned, to notice when it changes later."""
-        self._source, self._source_length = source, len(source)
-
     def __reduce__(self) -> tuple[Any, ...]:
         return (TrackedList, (list(self),))
 
@@ -81,6 +118,7 @@ class TrackedDict(dict[Any, Any]):
     """A dict whose changes are seen by compiled functions."""
 
     _owner: weakref.ref[Any] | None = None
+    _source: _Source | None = None
 
     def adopt(self) -> None:
         """Track what was put in, and tell the cells and modules in it whose they are."""
@@ -102,15 +140,19 @@ class TrackedDict(dict[Any, Any]):
         return (TrackedDict, (dict(self),))
 
 
-def refuse_tracers(value: Any, where: str) -> None:
+def refuse_tracers(value: Any, where: Callable[[], str]) -> None:
     """Raise if `value` is, or directly holds, an array of a trace.
+
+    Args:
+        value: what is about to be put into a module.
+        where: says in words where to.
 
     Raises:
         TraceError: it does; a tracer must not outlive its trace.
     """
     if isinstance(value, jax.core.Tracer):
         raise TraceError(
-            f"{where} was given an array inside a JAX trace, which would leave a tracer behind. "
+            f"{where()} was given an array inside a JAX trace, which would leave a tracer behind. "
             "Hold what changes during a call in a state: self.x = az.State(…) in __init__, then "
             "self.x.value = … in forward; or return the array."
         )
@@ -129,20 +171,61 @@ def track(value: Any, owner: weakref.ref[Any] | None) -> Any:
     if type(value) is list:
         tracked = TrackedList(value)
         tracked._owner = owner
-        tracked.remember_source(value)
+        tracked._source = _Source(value)
         tracked.adopt()
         return tracked
     if type(value) is dict:
         mapping = TrackedDict(value)
         mapping._owner = owner
+        mapping._source = _Source(value)
         mapping.adopt()
         return mapping
     if isinstance(value, tuple):
         return _tracked_tuple(value, owner)
+    if isinstance(value, list | dict):  # A subclass stays what it is, with adopted contents.
+        for item in _items(value):
+            track(item, owner)
+        return value
+    if isinstance(value, _UNORDERED):
+        _refuse_holders(value)
+    _refuse_hiding(value, owner)
     home = getattr(type(value), "_home", None)
     if owner is not None and home is not None and value._home_is_open():
         value._home = owner
     return value
+
+
+def _refuse_hiding(value: Any, owner: weakref.ref[Any] | None) -> None:
+    """Refuse an object in which a layer would stand without a path, and so untrained."""
+    if isinstance(value, functools.partial):
+        inside: Iterable[Any] = (value.func, *value.args, *value.keywords.values())
+    elif isinstance(value, types.MethodType):
+        inside = (value.__self__,)
+    elif _is_holder(value) or isinstance(value, type | types.FunctionType | types.ModuleType):
+        return
+    else:
+        inside = getattr(value, "__dict__", {}).values()
+    for found in inside:
+        if _is_holder(found) and found._home_is_open() and (owner is None or found is not owner()):
+            raise StructureError(
+                f"a {type(value).__name__} that holds {type(found).__name__} cannot be an "
+                f"attribute of a module: the {type(found).__name__} would have no path, and would "
+                "be neither trained nor saved. Assign it to an attribute of its own as well, "
+                "before this one."
+            )
+
+
+def _refuse_holders(value: Iterable[Any]) -> None:
+    found = next((item for item in value if _is_holder(item)), None)
+    if found is not None:
+        raise StructureError(
+            f"a {type(value).__name__} that holds {type(found).__name__} cannot be an attribute "
+            "of a module: what is in it would have no path. Use a list, a tuple or a dict."
+        )
+
+
+def _is_holder(value: Any) -> bool:
+    return isinstance(value, Cell) or hasattr(type(value), "_path_from_root")
 
 
 def _tracked_tuple(value: tuple[Any, ...], owner: weakref.ref[Any] | None) -> tuple[Any, ...]:
@@ -154,21 +237,21 @@ def _tracked_tuple(value: tuple[Any, ...], owner: weakref.ref[Any] | None) -> tu
 
 def entries(value: Any, name: str) -> Iterable[tuple[str, Any]]:
     """The cells and nodes in `value`, an attribute called `name`, with their names."""
-    if isinstance(value, TrackedList):
-        value.check_source()
+    if isinstance(value, TrackedList | TrackedDict) and value._source is not None:
+        value._source.check(name)
     if isinstance(value, list | tuple):
         for index, item in enumerate(value):
             yield from entries(item, f"{name}.{index}")
     elif isinstance(value, dict):
         for key, item in value.items():
             yield from entries(item, f"{name}.{_checked_key(key, item, name)}")
-    elif isinstance(value, Cell) or hasattr(type(value), "_path_from_root"):
+    elif _is_holder(value):
         yield name, value
 
 
 def _checked_key(key: Any, item: Any, name: str) -> str:
     text = str(key)
-    holds_cells = isinstance(item, Cell | list | tuple | dict) or hasattr(item, "_path_from_root")
+    holds_cells = isinstance(item, list | tuple | dict) or _is_holder(item)
     if holds_cells and (not text or "." in text):
         raise StructureError(
             f"the key {key!r} of the dict '{name}' cannot be part of a path: it is empty or holds "

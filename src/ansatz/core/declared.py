@@ -43,12 +43,21 @@ drawing = threading.RLock()
 
 
 class Planned(NamedTuple):
-    """An initialisation that waits for the shape, or for the first use of the value."""
+    """An initialisation that waits for the shape, or for the first use of the value.
+
+    Attributes:
+        initializer: what will fill the cell.
+        seed: the seed of the event.
+        path: the path that enters the draw.
+        reason: who chose the initialiser.
+        alone: true if it was given for this cell alone, which no rule overrides.
+    """
 
     initializer: Initializer
     seed: int
     path: str
     reason: str
+    alone: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -128,7 +137,8 @@ class Declared(Cell, ArrayOperators):
             raise ShapeError(
                 f"{self.describe()} has shape {format_shape(current)}, which does not fit "
                 f"{format_shape(_as_shape(new))}. Known dimensions never change: build the layer "
-                "anew, or check the width of the input."
+                "anew, or check the width of the input.",
+                self,
             )
         tentative = next((f for f in frame.enclosing() if isinstance(f, TentativeFrame)), None)
         if tentative is None:
@@ -257,7 +267,9 @@ class Declared(Cell, ArrayOperators):
         seed = random.seeds.next() if seed is None else seed
         planned = self.choose(None, seed, self.path)
         if init is not None:
-            planned = Planned(as_initializer(init), seed, self.path, "given for it alone")
+            planned = Planned(
+                as_initializer(init), seed, self.path, "given for it alone", alone=True
+            )
         carry_out({self: planned})
 
     # -- value --------------------------------------------------------------------------------
@@ -315,6 +327,9 @@ class Declared(Cell, ArrayOperators):
     def data(self, new: Any) -> None:
         if not (isinstance(new, DataView) and new.holder is self):
             self.value = new
+
+    def __getitem__(self, index: Any) -> jax.Array:
+        return cast("jax.Array", DataView(self)[index])
 
     def __setitem__(self, index: Any, new: Any) -> None:
         DataView(self)[index] = new
@@ -387,7 +402,11 @@ def carry_out(plans: dict[Declared, Planned], *, deferrable: bool = True) -> Non
         DeferredInitializationError: a shape is unknown and `deferrable` is false.
     """
     ready = [(c, p) for c, p in plans.items() if not (deferrable and c.is_deferred)]
-    values = draw_values(ready)
+    values = [
+        # Where the user had put the old value, the new one belongs as well.
+        jax.device_put(value, cell._value.sharding) if isinstance(cell._value, jax.Array) else value
+        for (cell, _), value in zip(ready, draw_values(ready), strict=True)
+    ]
     for cell, planned in plans.items():
         cell.plan(planned)
     for (cell, planned), value in zip(ready, values, strict=True):

@@ -9,7 +9,7 @@ abstract run cannot go on, and a run on the actual arrays takes its place.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -84,8 +84,24 @@ class ConcreteRun(TentativeFrame):
         return self.drawn[cell]
 
 
-def settle(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-    """Find and commit the shapes of all parameters that `function(*args, **kwargs)` reaches."""
+def settle(
+    function: Callable[..., Any],
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    *,
+    draw: Collection[Declared] = (),
+) -> None:
+    """Find and commit the shapes of all parameters that `function(*args, **kwargs)` reaches.
+
+    Args:
+        function: what to run, usually a module.
+        args: its arguments; arrays may be `jax.ShapeDtypeStruct`.
+        kwargs: its keyword arguments.
+        draw: cells to draw as well, as far as their shapes are then known.
+
+    Raises:
+        Exception: whatever the run or an initialiser raises; nothing was changed.
+    """
     with declared.drawing:
         drawn: dict[Declared, Any] = {}
         try:
@@ -94,25 +110,34 @@ def settle(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[st
             if not _is_concrete((args, kwargs)):
                 raise
             found, drawn = _run_concretely(function, args, kwargs)
+        before = {cell: cell._shape for cell in found}
         for cell, shape in found.items():
-            if isinstance(cell, Declared):
-                cell._shape = shape
-        for cell, value in drawn.items():
-            cell.settle(value, declared.origin_of(cell.planned), fresh=True)
+            cell._shape = shape
+        waiting = [(c, c.planned) for c in draw if not c.is_deferred and c not in drawn]
+        try:
+            values = declared.draw_values(waiting)
+        except BaseException:
+            for cell, unknown in before.items():
+                cell._shape = unknown
+            raise
+        drawn.update((cell, value) for (cell, _), value in zip(waiting, values, strict=True))
+        for declared_cell, value in drawn.items():
+            origin = declared.origin_of(declared_cell.planned)
+            declared_cell.settle(value, origin, fresh=True)
     if found and any(isinstance(open_frame, RestartableFrame) for open_frame in frame.enclosing()):
         raise Restart
 
 
 def _run_abstractly(
     function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
-) -> dict[Cell, tuple[int, ...]]:
+) -> dict[Declared, tuple[int, ...]]:
     leaves, treedef = flatten((tuple(args), dict(kwargs)))
     abstract = {
         str(index): jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
         for index, leaf in enumerate(leaves)
         if is_array(leaf)
     }
-    shapes: dict[Cell, tuple[int, ...]] = {}
+    shapes: dict[Declared, tuple[int, ...]] = {}
 
     def run(arrays: dict[str, Any]) -> None:
         filled = [arrays.get(str(index), leaf) for index, leaf in enumerate(leaves)]
@@ -127,10 +152,20 @@ def _run_abstractly(
 
 def _run_concretely(
     function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
-) -> tuple[dict[Cell, tuple[int, ...]], dict[Declared, Any]]:
+) -> tuple[dict[Declared, tuple[int, ...]], dict[Declared, Any]]:
     with ConcreteRun() as open_frame:
         function(*args, **kwargs)
     return open_frame.shapes, open_frame.drawn
+
+
+def waiting_cells(cells: Iterable[Declared]) -> list[Declared]:
+    """Those of `cells` that have no value, neither of their own nor in an open frame."""
+    frames = list(frame.enclosing())
+    return [
+        cell
+        for cell in cells
+        if not cell.has_value and not any(cell in open_frame.values for open_frame in frames)
+    ]
 
 
 def is_under_way() -> bool:

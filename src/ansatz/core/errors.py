@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 __all__ = [
     "AlreadyInitializedWarning",
@@ -49,7 +50,15 @@ class InitializationError(AnsatzError, ValueError):
 
 
 class ShapeError(AnsatzError, ValueError):
-    """A shape does not fit a parameter or a layer."""
+    """A shape does not fit a parameter or a layer.
+
+    Attributes:
+        cell: the parameter or state that it does not fit, if there is one.
+    """
+
+    def __init__(self, message: str, cell: Any = None) -> None:
+        super().__init__(message)
+        self.cell = cell
 
 
 class DTypeError(AnsatzError, TypeError):
@@ -102,9 +111,11 @@ class RecompilationWarning(AnsatzWarning):
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A hint such as `; did you mean '0.weight'?`, or an empty string where nothing is near."""
-    near = difflib.get_close_matches(name, list(known), n=2, cutoff=0.6)
+    known = list(known)
+    near = difflib.get_close_matches(name, known, n=2, cutoff=0.6)
     if not near:
         return ""
+    near.sort(key=lambda found: difflib.SequenceMatcher(None, name, found).ratio(), reverse=True)
     return "; did you mean " + " or ".join(repr(candidate) for candidate in near) + "?"
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
 from ansatz.core import frame
-from ansatz.core.declared import Declared, merge_shapes
+from ansatz.core.cell import Cell
+from ansatz.core.declared import Declared, Shape, merge_shapes
 from ansatz.core.errors import (
     PathError,
     ShapeError,
@@ -47,24 +48,43 @@ def functional_call(
         TraceError: a state was written and `return_state` is false.
     """
     given = _given_cells(net, state)
-    stand_ins = {cell: state[path] for cell, path in given.items()}
+    stand_ins = {
+        name.cell: state[path].T if name.transposed else state[path] for path, name in given.items()
+    }
     with Frame(stand_ins, stale=frame.keeps_constants()) as inner:
-        inner.shapes.update((cell, jnp.shape(state[path])) for cell, path in given.items())
+        inner.shapes.update((cell, jnp.shape(value)) for cell, value in stand_ins.items())
         output = net(*args, **kwargs)
         written = inner.written()
     if return_state:
-        return output, {path: written.get(cell, state[path]) for cell, path in given.items()}
+        _check_kept(net, written)
+        new = dict(state)
+        given_cells = {name.cell for name in given.values()}
+        for cell, names in names_of(net).items():  # Also a random stream that was left out.
+            if cell in written and cell not in given_cells:
+                new[names.path] = written[cell]
+        for path, name in given.items():
+            if name.cell in written:
+                value = written[name.cell]
+                new[path] = value.T if name.transposed else value
+        return output, new
     if written:
-        names = ", ".join(cell.describe() for cell in written)
+        described = ", ".join(cell.describe() for cell in written)
         raise TraceError(
-            f"{names} was written during functional_call and would be lost; use "
+            f"{described} was written during functional_call and would be lost; use "
             "output, state = az.functional_call(…, return_state=True), or net.eval()"
         )
     return output
 
 
-def _given_cells(net: Module, state: Mapping[str, Any]) -> dict[Declared, str]:
-    given: dict[Declared, str] = {}
+class _Name(NamedTuple):
+    """What a name in the state stands for."""
+
+    cell: Declared
+    transposed: bool
+
+
+def _given_cells(net: Module, state: Mapping[str, Any]) -> dict[str, _Name]:
+    given: dict[str, _Name] = {}
     known: list[str] = []
     missing: list[str] = []
     for cell, names in names_of(net).items():
@@ -78,13 +98,11 @@ def _given_cells(net: Module, state: Mapping[str, Any]) -> dict[Declared, str]:
                 " give one of them (net.state_dict() has each parameter once), so that its "
                 "gradient is one as well"
             )
-        if found and found[0] in names.transposed:
-            raise TieError(
-                f"'{found[0]}' is the transposed view of '{names.path}'; give '{names.path}'"
-            )
         if found:
-            given[cell] = found[0]
-            _check_shape(cell, found[0], state[found[0]])
+            name = found[0]
+            given[name] = _Name(cell, name in names.transposed)
+            declared = cell.shape[::-1] if name in names.transposed else cell.shape
+            _check_shape(declared, name, state[name])
         elif not (isinstance(cell, State) and cell.optional):
             missing.append(names.path)
     unknown = [name for name in state if name not in known]
@@ -96,9 +114,22 @@ def _given_cells(net: Module, state: Mapping[str, Any]) -> dict[Declared, str]:
     return given
 
 
-def _check_shape(cell: Declared, name: str, value: Any) -> None:
-    if merge_shapes(cell.shape, jnp.shape(value)) is None:
+def _check_kept(net: Module, written: Mapping[Cell, Any]) -> None:
+    """Refuse writes that the returned state has no place for."""
+    own = names_of(net)
+    lost = [cell for cell in written if not (cell in own and isinstance(cell, Declared))]
+    if lost:
+        names = ", ".join(cell.describe() for cell in lost)
+        raise TraceError(
+            f"{names} was written during functional_call, but is no parameter or state of this "
+            f"{type(net).__name__}, so the update would be lost; make it an az.State that is an "
+            "attribute of a module below, or return the value from forward"
+        )
+
+
+def _check_shape(declared: Shape, name: str, value: Any) -> None:
+    if merge_shapes(declared, jnp.shape(value)) is None:
         raise ShapeError(
             f"state['{name}'] has shape {format_shape(jnp.shape(value))}, but the parameter has "
-            f"shape {format_shape(cell.shape)}"
+            f"shape {format_shape(declared)}"
         )

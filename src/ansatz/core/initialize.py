@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Mapping, Set
 from typing import Any
 
-from ansatz.core import random
+from ansatz.core import frame, random
 from ansatz.core.cell import Cell
 from ansatz.core.declared import Declared, Planned, carry_out, drawing
-from ansatz.core.errors import AlreadyInitializedWarning, RuleConflictWarning
+from ansatz.core.errors import AlreadyInitializedWarning, RuleConflictWarning, TraceError
 from ansatz.core.initializer import Initializer, as_initializer
-from ansatz.core.node import Node, declared_in
+from ansatz.core.node import Node, cells_of, declared_in, root_of
 from ansatz.core.parameter import Parameter
 from ansatz.core.paths import Names, Selector, matches, names_of, warn_unmatched
 
@@ -86,6 +87,11 @@ def initialize(
     only: Set[Cell] | None = None,
 ) -> InitReport:
     """Initialise the parameters and states below `root`; see `Module.initialize`."""
+    if force_reinit and not (frame.current() is None and frame.at_top_level()):
+        raise TraceError(
+            f"{type(root).__name__} was initialised anew inside a JAX trace or an Ansatz "
+            "transform, which goes on with the values of before; call initialize outside of it"
+        )
     rules: dict[Any, Initializer] = {}
     default: Initializer | None = None
     if isinstance(init, Mapping):
@@ -103,10 +109,14 @@ def initialize(
         plans: dict[Declared, Planned] = {}
         kept: list[Declared] = []
         for cell, found in names.items():
-            selector = _first_match(rules, found, cell)
-            unmatched.pop(selector, None)
+            selectors = _matching(rules, found, cell)
+            selector = selectors[0] if selectors else None
+            for matched in selectors:
+                unmatched.pop(matched, None)
             if cell.has_value and not force_reinit:
                 kept.append(cell)
+            elif cell._planned is not None and cell._planned.alone and not force_reinit:
+                plans[cell] = cell._planned
             elif selector is not None:
                 reason = f"rule {_spelled(selector)}"
                 plans[cell] = Planned(rules[selector], seed, found.path, reason)
@@ -138,10 +148,10 @@ def _entry(cell: Declared, path: str, planned: Planned | None) -> InitEntry:
     return InitEntry(path, status, planned.initializer, planned.reason)
 
 
-def _first_match(rules: Mapping[Any, Initializer], names: Names, cell: Declared) -> Any:
-    """The first rule that selects the parameter; a state is no business of rules."""
+def _matching(rules: Mapping[Any, Initializer], names: Names, cell: Declared) -> list[Any]:
+    """The first rule for each name of the parameter, in their order; rules leave states alone."""
     if not isinstance(cell, Parameter):
-        return None
+        return []
     chosen: dict[str, Selector] = {}
     for selector in rules:
         if isinstance(selector, type) and cell.init is not None:
@@ -149,8 +159,8 @@ def _first_match(rules: Mapping[Any, Initializer], names: Names, cell: Declared)
         for name in matches(selector, names, cell):
             chosen.setdefault(name, selector)
     if not chosen:
-        return None
-    first = min(chosen.values(), key=list(rules).index)
+        return []
+    first, *further = sorted(dict.fromkeys(chosen.values()), key=list(rules).index)
     others = [name for name, selector in chosen.items() if rules[selector] != rules[first]]
     if others:
         warnings.warn(
@@ -161,7 +171,7 @@ def _first_match(rules: Mapping[Any, Initializer], names: Names, cell: Declared)
             RuleConflictWarning,
             stacklevel=4,
         )
-    return first
+    return [first, *further]
 
 
 def _spelled(selector: Any) -> str:
@@ -170,12 +180,23 @@ def _spelled(selector: Any) -> str:
     return repr(getattr(selector, "pattern", selector))
 
 
-def plan_first_call(root: Node) -> None:
-    """Give every cell below `root` that nobody initialised its place in the root's own event."""
-    waiting = [
-        (cell, path)
-        for cell, path in declared_in(root).items()
-        if cell._planned is None and not cell.has_value
-    ]
-    for cell, path in waiting:
-        cell.plan(cell.choose(None, root._take_event_seed(), path))
+def plan_first_call(node: Node) -> None:
+    """Give every cell below `node` that nobody initialised its place in the event of its root.
+
+    Of the root, and not of the node that happens to be called first, so that the values do not
+    depend on which that is.
+    """
+    waiting = [cell for cell in declared_in(node) if not cell.has_value]
+    drawn_alike = Counter((c._planned.seed, c._planned.path) for c in waiting if c._planned)
+    if not waiting or (len(waiting) == len(drawn_alike) == drawn_alike.total()):
+        return
+    root = root_of(node)
+    paths = cells_of(root)
+    if not paths.keys() >= set(waiting):  # The node was taken out of the root.
+        root, paths = node, cells_of(node)
+    for cell in waiting:
+        if cell._planned is None:
+            cell.plan(cell.choose(None, root._take_event_seed(), paths[cell]))
+        elif drawn_alike[cell._planned.seed, cell._planned.path] > 1:
+            # Copies of one layer that was initialised before it knew its shape.
+            cell.plan(cell._planned._replace(path=paths[cell]))

@@ -13,7 +13,6 @@ import inspect
 import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from copy import copy
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import jax
@@ -254,18 +253,20 @@ class FromFunction(Initializer):
 
     def draw(self, rng: np.random.Generator, spec: Spec) -> Any:
         """What the function gives, as a host array."""
+        start = rng.bit_generator.state
         with jax.ensure_compile_time_eval():
             values = self._call(rng, spec)
-            if not isinstance(values, jax.core.Tracer):
-                return np.asarray(values)
+        if not isinstance(values, jax.core.Tracer):
+            return np.asarray(values)
         # Inside shard_map even that is traced. Traces belong to a thread, and another has none.
+        rng.bit_generator.state = start
         with ThreadPoolExecutor(1) as pool:
             return pool.submit(lambda: np.asarray(self._call(rng, spec))).result()
 
     def _call(self, rng: np.random.Generator, spec: Spec) -> Any:
-        given = {"shape": spec.shape, "dtype": spec.dtype, "rng": rng}
+        given: dict[str, Any] = {"shape": spec.shape, "dtype": spec.dtype, "rng": rng}
         if "key" in self._roles:
-            words = np.random.Generator(copy(rng.bit_generator)).integers(0, 2**32, 2, np.uint32)
+            words = rng.bit_generator.random_raw(1).view(np.uint32)
             given["key"] = jax.random.wrap_key_data(jnp.asarray(words), impl="threefry2x32")
         return self.function(*(given[role] for role in self._roles))
 
@@ -285,9 +286,10 @@ def _roles_of(function: Callable[..., Any]) -> tuple[str, ...]:
     takes = [p for p in every if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     names = [parameter.name for parameter in takes]
     roles: list[str] = []
+    wants_randomness = names[:1] == ["key"] or names[1:2] == ["shape"] or len(names) > 2
     if names and names[0] in _GENERATOR_NAMES:
         roles.append("rng")
-    elif names[:1] == ["key"] or names[1:2] == ["shape"] or len(names) > 2 and names[0] != "shape":
+    elif wants_randomness and names[0] != "shape":
         roles.append("key")
     if len(takes) > len(roles):
         roles.append("shape")

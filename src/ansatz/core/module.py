@@ -10,20 +10,20 @@ import jax
 
 from ansatz.core import clock, deferral, verbs
 from ansatz.core import initialize as initialization
+from ansatz.core.callsite import CallSite
 from ansatz.core.cell import Cell
 from ansatz.core.collection import ParameterDict
 from ansatz.core.containers import TrackedDict
-from ansatz.core.declared import Declared
+from ansatz.core.declared import Declared, materialize_all
 from ansatz.core.errors import (
     DeferredInitializationError,
     PathError,
-    ShapeError,
     StructureError,
     TraceError,
     format_shape,
 )
 from ansatz.core.initialize import InitReport
-from ansatz.core.node import Node, cells_of, declared_in, own_entries, path_of, walk
+from ansatz.core.node import Node, cells_of, declared_in, own_entries, standing_in, walk
 from ansatz.core.parameter import Parameter, State
 from ansatz.core.paths import Selector, find
 
@@ -81,6 +81,12 @@ class Module(Node):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        for name, value in vars(cls).items():
+            if isinstance(value, Cell | Node):
+                raise StructureError(
+                    f"{cls.__name__}.{name} is a {type(value).__name__} of the class, which all "
+                    f"instances would share; make it in __init__: self.{name} = …"
+                )
         cls._infers = cls.infer_shape is not Module.infer_shape
         jax.tree_util.register_pytree_node(cls, _refuse_flattening, _refuse_unflattening)
 
@@ -118,39 +124,21 @@ class Module(Node):
             return
         stamp = clock.structure
         initialization.plan_first_call(self)
-        if any(cell.is_deferred for cell in declared_in(self)):
-            deferral.settle(self, args, kwargs)
+        waiting = deferral.waiting_cells(declared_in(self))
+        if any(cell.is_deferred for cell in waiting):
+            deferral.settle(self, args, kwargs, draw=waiting)
+        else:
+            materialize_all(waiting)
         object.__setattr__(self, "_settled_at", stamp)
 
     def _explain(self, error: Exception, args: Any, kwargs: Any) -> NoReturn:
-        """Re-raise with the path of the innermost layer and the shapes of its inputs."""
-        if getattr(error, "_ansatz_explained", False):
-            raise error
-        path = path_of(self)
-        where = f"layer '{path}'" if path else "the network"
-        inputs = ", ".join(describe_input(leaf) for leaf in deferral.flatten((args, kwargs))[0])
-        what = f"{where}, {self._own_line()}, called with ({inputs})"
-        if isinstance(error, ShapeError):
-            error = self._mismatch(error, what)
-            error.__suppress_context__ = True
-        error._ansatz_explained = True  # type: ignore[attr-defined]
-        if isinstance(error, jax.errors.JAXTypeError | jax.errors.JAXIndexError):
-            error.add_note(
-                f"in {what}: its forward looks at values (an `if`, a loop or an index), which a "
-                "compiled function cannot do. Call the network without jit, or use jax.numpy.where "
-                "or jax.lax.cond; what never changes belongs into static_argnames."
-            )
-        else:
-            error.add_note(f"in {what}")
+        """Re-raise with the path of the innermost layer, as seen from here, and its inputs."""
+        site = getattr(error, "_ansatz_site", None)
+        if site is None:
+            site = CallSite(self, self._own_line(), args, kwargs, error)
+            error._ansatz_site = site  # type: ignore[attr-defined]
+        site.seen_from(self, error)
         raise error
-
-    def _mismatch(self, error: ShapeError, what: str) -> ShapeError:
-        own = [
-            f"its {name} has shape {format_shape(cell.shape)}"
-            for name, cell in own_entries(self)
-            if isinstance(cell, Declared)
-        ]
-        return ShapeError(f"{what}: {'; '.join(own)}. {error}")
 
     def register_forward_hook(self, hook: Hook) -> Callable[[], None]:
         """Call `hook(module, args, output)` after each forward.
@@ -369,7 +357,8 @@ class Module(Node):
             )
         if aliases:
             return {p: cell.value for p, cell in walk(self) if isinstance(cell, Declared)}
-        return {path: cell.value for cell, path in cells.items()}
+        standing = standing_in(self)
+        return {path: standing[path].value for path in cells.values()}
 
     def load_state_dict(self, state: Mapping[str, Any], **options: Any) -> Any:
         """Load values by path, all or nothing; see `Module.load` for the options."""
@@ -403,8 +392,12 @@ class Module(Node):
     # -- printing -----------------------------------------------------------------------------
 
     def extra_repr(self) -> str:
-        """What stands in the parentheses of this module's own line."""
-        return ""
+        """What stands in the parentheses of this module's own line: by default, its own shapes."""
+        return ", ".join(
+            f"{name}={format_shape(cell.shape)}"
+            for name, cell in own_entries(self)
+            if isinstance(cell, Declared)
+        )
 
     def _own_line(self) -> str:
         return f"{type(self).__name__}({self.extra_repr()})"
@@ -442,13 +435,6 @@ def _tree_lines(module: Module, shown: dict[int, str], around: tuple[str, ...]) 
     if not lines:
         return module._own_line()
     return "\n".join([f"{type(module).__name__}({module.extra_repr()}", *lines, ")"])
-
-
-def describe_input(leaf: Any) -> str:
-    """An input in words: dtype and shape of an array, the value of anything small."""
-    if deferral.is_array(leaf):
-        return f"{leaf.dtype}{list(leaf.shape)}"
-    return type(leaf).__name__ if deferral.is_holder(leaf) else repr(leaf)[:40]
 
 
 def _refuse_flattening(module: Module) -> NoReturn:

@@ -15,7 +15,7 @@ from ansatz.core import clock, random
 from ansatz.core.cell import Cell
 from ansatz.core.containers import TrackedDict, TrackedList, entries, refuse_tracers, track
 from ansatz.core.declared import Declared, merge_shapes
-from ansatz.core.errors import TieError, did_you_mean, format_shape
+from ansatz.core.errors import StructureError, TieError, did_you_mean, format_shape
 from ansatz.core.parameter import Parameter
 
 _MISSING = object()
@@ -51,14 +51,20 @@ class Node:
         if name in _SLOTS or isinstance(getattr(type(self), name, None), property):
             object.__setattr__(self, name, value)
             return
-        refuse_tracers(value, f"'{self._name_of(name)}'")
+        if "." in name:
+            raise StructureError(
+                f"an attribute of {type(self).__name__} cannot be called {name!r}: a dot separates "
+                "the parts of a path"
+            )
+        refuse_tracers(value, lambda: f"'{self._name_of(name)}'")
         if isinstance(current, Cell) and value is not None and not isinstance(value, Cell):
             raise TypeError(
                 f"{current.describe()} cannot be replaced by a value of type "
                 f"{type(value).__name__}; assign to its value instead: "
                 f"module.{name}.value = value (or module.{name}.data[:] = value)"
             )
-        if isinstance(current, Parameter) and isinstance(value, Parameter):
+        both = isinstance(current, Parameter) and isinstance(value, Parameter)
+        if both and current.base is not value.base:
             check_tie(current, value, self._name_of(name))
         held[name] = track(value, self._ref)
         if not (type(value) is type(current) and type(value) in _PLAIN and value == current):
@@ -69,7 +75,9 @@ class Node:
         clock.structure_changed()
 
     def __getattr__(self, name: str) -> Any:
-        # Only called for what is missing.
+        # Only called for what is missing, and when a property raised AttributeError itself.
+        if isinstance(getattr(type(self), name, None), property):
+            return object.__getattribute__(self, name)
         hint = did_you_mean(name, [*self.__dict__, *dir(type(self))]) if name[:1] != "_" else ""
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}{hint}")
 
@@ -97,11 +105,17 @@ class Node:
 
     # -- copying ------------------------------------------------------------------------------
 
-    def __getstate__(self) -> dict[str, Any]:
-        return dict(self.__dict__)
+    def __getstate__(self) -> tuple[dict[str, Any], int | None]:
+        # A copy of a network that has no values yet shall draw the same ones. A layer that is
+        # copied to stand in a network takes part in the network's event instead.
+        if self._home_is_open() and any(not cell.has_value for cell in declared_in(self)):
+            self._take_event_seed()
+        return dict(self.__dict__), self._event_seed
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        for name, value in state.items():
+    def __setstate__(self, state: tuple[dict[str, Any], int | None]) -> None:
+        attributes, seed = state
+        object.__setattr__(self, "_event_seed", seed)
+        for name, value in attributes.items():
             self.__dict__[name] = track(_reopened(value), self._ref)
         clock.structure_changed()
 
@@ -146,12 +160,28 @@ def _walk(node: Node, prefix: str, around: tuple[Node, ...]) -> Iterator[tuple[s
 
 def cells_of(node: Node) -> dict[Cell, str]:
     """Each distinct cell below `node` with its canonical path, in definition order."""
-    found: dict[Cell, str] = {}
+    return {cell: path for cell, (path, _) in _collected(node).items()}
+
+
+def standing_in(node: Node) -> dict[str, Cell]:
+    """What stands at each canonical path below `node`: a cell, or a transposed view of one."""
+    return dict(_collected(node).values())
+
+
+def _collected(node: Node) -> dict[Cell, tuple[str, Cell]]:
+    found: dict[Cell, tuple[str, Cell]] = {}
     _collect(node, "", found, set())
+    paths = [path for path, _ in found.values()]
+    if len(set(paths)) < len(paths):
+        twice = next(path for path in paths if paths.count(path) > 1)
+        raise StructureError(
+            f"two different parameters or states of {type(node).__name__} have the path '{twice}' "
+            "(a dict with the keys 1 and '1' does this); rename one of them"
+        )
     return found
 
 
-def _collect(node: Node, prefix: str, found: dict[Cell, str], seen: set[int]) -> None:
+def _collect(node: Node, prefix: str, found: dict[Cell, tuple[str, Cell]], seen: set[int]) -> None:
     if id(node) in seen:
         return
     seen.add(id(node))
@@ -159,7 +189,7 @@ def _collect(node: Node, prefix: str, found: dict[Cell, str], seen: set[int]) ->
         if isinstance(entry, Node):
             _collect(entry, f"{prefix}{name}.", found, seen)
         else:
-            found.setdefault(entry.base, prefix + name)
+            found.setdefault(entry.base, (prefix + name, entry))
 
 
 def declared_in(node: Node) -> dict[Declared, str]:

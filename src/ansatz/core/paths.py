@@ -77,7 +77,9 @@ def matches(selector: Selector, names: Names, cell: Cell) -> list[str]:
         return [
             name
             for name in names.all
-            if fnmatch.fnmatchcase(name, selector) or fnmatch.fnmatchcase(f".{name}", selector)
+            if name == selector
+            or fnmatch.fnmatchcase(name, selector)
+            or fnmatch.fnmatchcase(f".{name}", selector)
         ]
     if isinstance(selector, re.Pattern):
         return [name for name in names.all if selector.search(name)]
@@ -97,15 +99,20 @@ def warn_unmatched(selector: Selector, known: Mapping[str, Any], remark: str = "
     text = getattr(selector, "pattern", selector)
     hint = ""
     if isinstance(selector, str):
-        hint = did_you_mean(selector, known)
-        if not hint and _regex_would_match(selector, known):
+        if _is_regex(selector) and _regex_would_match(selector, known):
             hint = "; strings are globs, pass re.compile(…) for a regular expression"
+        else:
+            hint = did_you_mean(selector, known)
     warnings.warn(
-        f"the selector {text!r} matched no parameter{hint}{remark}. "
-        f"The parameters are: {', '.join(known) or 'none'}",
+        f"the selector {text!r} matched no parameter{hint}{remark}; the parameters are: "
+        f"{', '.join(known) or 'none'}",
         UnmatchedRuleWarning,
         stacklevel=4,
     )
+
+
+def _is_regex(pattern: str) -> bool:
+    return any(sign in pattern for sign in (".*", ".+", "|", "^", "$", "\\"))
 
 
 def _regex_would_match(pattern: str, known: Mapping[str, Any]) -> bool:

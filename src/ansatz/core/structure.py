@@ -9,6 +9,8 @@ with attributes of its own) enter by their contents, and are compared again on e
 
 from __future__ import annotations
 
+import collections
+import dataclasses
 import enum
 import functools
 import hashlib
@@ -20,12 +22,14 @@ import jax
 import numpy as np
 
 from ansatz.core.cell import Cell
+from ansatz.core.closures import Closure, attributes_of, is_of_arrays, is_of_python
+from ansatz.core.containers import TrackedDict, TrackedList
 from ansatz.core.declared import Declared
 from ansatz.core.initializer import Initializer
 from ansatz.core.node import Node
 from ansatz.core.parameter import Parameter
 
-_DEPTH = 4
+_DEPTH = 16  # How deep contents are compared; what lies deeper enters by identity.
 _IDENTITIES = (
     type,
     types.FunctionType,
@@ -36,6 +40,7 @@ _IDENTITIES = (
     enum.Enum,
     Initializer,
 )
+_CONTENTS = (np.ndarray, set, frozenset, bytearray, collections.deque)
 
 
 class Fingerprint:
@@ -44,7 +49,7 @@ class Fingerprint:
     Attributes:
         key: the hashable key.
         cells: the distinct cells below the modules, in a canonical order.
-        volatile: objects whose contents may change unnoticed.
+        volatile: objects whose contents may change unnoticed, and closures of functions.
         contents: their contents when the fingerprint was taken.
         kept: objects that entered by identity, which must outlive the key.
     """
@@ -59,37 +64,51 @@ class Fingerprint:
 
     def volatile_contents(self) -> list[Hashable]:
         """The contents of the volatile objects as they are now."""
-        return [_contents(value, _DEPTH) for value in self.volatile]
+        return [
+            value.is_current() if isinstance(value, Closure) else _contents(value, ())
+            for value in self.volatile
+        ]
 
     def _encode(self, value: Any) -> Hashable:
-        if value is None or isinstance(value, bool | int | str | bytes):
-            return (type(value), value)
-        if isinstance(value, float | complex):
-            return (type(value), repr(value))  # NaN is not equal to itself.
+        if _is_plain(value):
+            return _plain(value)
         if isinstance(value, Cell):
             return self._encode_cell(value)
         if isinstance(value, Node):
             return self._encode_node(value)
-        if isinstance(value, list | tuple):
-            return (type(value), *(self._encode(item) for item in value))
-        if isinstance(value, dict):
-            items = ((repr(key), self._encode(item)) for key, item in value.items())
-            return (type(value), *items)
+        if isinstance(value, list | tuple | dict):
+            return self._encode_container(value)
         if isinstance(value, functools.partial):
-            return (value.func, self._encode(value.args), self._encode(value.keywords))
+            return ("partial", *map(self._encode, (value.func, value.args, value.keywords)))
         if isinstance(value, types.MethodType):
             return ("method", value.__func__, self._encode(value.__self__))
+        if isinstance(value, types.FunctionType):
+            return (value, *self._encode_reached(value))
         if isinstance(value, _IDENTITIES):
             return value
         self.kept.append(value)
-        if (
-            not isinstance(value, jax.Array)
-            and (isinstance(value, np.ndarray | set) or hasattr(value, "__dict__"))
-            and not _is_compiled(value)
-        ):
+        if isinstance(value, _CONTENTS) or _has_contents(value):
             self.volatile.append(value)
-            return ("contents", type(value), _contents(value, _DEPTH))
-        return ("identity", type(value), id(value))
+            kind: Any = type(value)
+            reached = () if isinstance(value, np.ndarray) else self._encode_reached(value)
+            return ("contents", kind, _contents(value, ()), *reached)
+        return _by_value(value)
+
+    def _encode_container(self, value: Any) -> Hashable:
+        if not isinstance(value, tuple | TrackedList | TrackedDict):
+            self.volatile.append(value)  # It does not tell when it changes.
+        if isinstance(value, dict):
+            items = ((repr(key), self._encode(item)) for key, item in value.items())
+            return (type(value), *items)
+        return (type(value), *(self._encode(item) for item in value))
+
+    def _encode_reached(self, value: Any) -> tuple[Hashable, ...]:
+        """Modules that stand in no attribute, but that a function or object here leads to."""
+        closure = Closure(value)
+        if not closure.holders:
+            return ()
+        self.volatile.append(closure)
+        return tuple(self._encode(holder) for holder in closure.holders)
 
     def _encode_cell(self, cell: Cell) -> Hashable:
         base = cell.base
@@ -111,22 +130,69 @@ class Fingerprint:
         return (type(node), *((name, self._encode(value)) for name, value in held))
 
 
-def _is_compiled(value: Any) -> bool:
-    return callable(value) and hasattr(value, "lower")
+def _is_plain(value: Any) -> bool:
+    return value is None or isinstance(value, bool | int | str | bytes | float | complex)
 
 
-def _contents(value: Any, depth: int) -> Hashable:
+def _plain(value: Any) -> Hashable:
+    # By its text, because NaN is not equal to itself.
+    return (type(value), repr(value) if isinstance(value, float | complex) else value)
+
+
+def _by_value(value: Any) -> Hashable:
+    """What is compared as its class says (a path, a mesh), or by identity if it is not hashable."""
+    kind = type(value)
+    if isinstance(value, np.generic):
+        return (kind, str(value.dtype), value.tobytes())
+    if isinstance(value, slice):
+        return (kind, value.start, value.stop, value.step)
+    if (is_of_python(kind) or is_of_arrays(kind)) and kind.__hash__ is not None:
+        try:
+            hash(value)
+        except TypeError:
+            return ("identity", kind, id(value))
+        return (kind, value)
+    return ("identity", kind, id(value))
+
+
+def _has_contents(value: Any) -> bool:
+    """Whether an object has attributes that may change without anybody being told."""
+    kind = type(value)
+    if isinstance(value, (*_IDENTITIES, Node, jax.Array)) or is_of_python(kind):
+        return False
+    if is_of_arrays(kind) or (callable(value) and hasattr(value, "lower")):
+        return False
+    return hasattr(value, "__dict__") or hasattr(kind, "__slots__")
+
+
+def _contents(value: Any, around: tuple[int, ...]) -> Hashable:
+    """The contents of an object as they are now, down to modules, which speak for themselves.
+
+    Args:
+        value: the object.
+        around: the ids of the objects that it was reached through.
+    """
+    if _is_plain(value):
+        return _plain(value)
     if isinstance(value, np.ndarray):
         digest = hashlib.blake2b(np.ascontiguousarray(value).tobytes(), digest_size=16).digest()
         return (value.shape, str(value.dtype), digest)
-    if value is None or isinstance(value, bool | int | str | bytes):
-        return (type(value), value)
-    if isinstance(value, float | complex):
-        return (type(value), repr(value))
-    if depth and isinstance(value, list | tuple):
-        return (type(value), *(_contents(item, depth - 1) for item in value))
-    if depth and isinstance(value, dict):
-        return tuple((repr(key), _contents(item, depth - 1)) for key, item in value.items())
-    if depth and hasattr(value, "__dict__") and not isinstance(value, (*_IDENTITIES, Node)):
-        return (type(value), id(value), _contents(vars(value), depth - 1))
-    return (type(value), id(value))
+    if id(value) in around or len(around) > _DEPTH or isinstance(value, Node | Cell):
+        return (type(value), id(value))
+    inside = (*around, id(value))
+    if isinstance(value, list | tuple | collections.deque):
+        return (type(value), *(_contents(item, inside) for item in value))
+    if isinstance(value, set | frozenset):
+        return (type(value), frozenset(_contents(item, inside) for item in value))
+    if isinstance(value, bytearray):
+        return (type(value), bytes(value))
+    if isinstance(value, dict):
+        items = ((repr(key), _contents(item, inside)) for key, item in value.items())
+        return (type(value), *items)
+    if isinstance(value, _IDENTITIES):
+        return value
+    if _has_contents(value):
+        # Data classes with equal fields are equal; of other classes we cannot know.
+        identity = None if dataclasses.is_dataclass(value) else id(value)
+        return (type(value), identity, _contents(attributes_of(value), inside))
+    return _by_value(value)

@@ -65,9 +65,21 @@ class TransposedParameter(Parameter):
         return self._base.has_value
 
     @property
-    def dtype(self) -> Any:
-        """The dtype of the base."""
+    def _dtype(self) -> Any:
         return self._base.dtype
+
+    @_dtype.setter
+    def _dtype(self, new: Any) -> None:
+        """Whatever is restored into a copy: the base knows better."""
+
+    @property
+    def origin(self) -> Origin:
+        """Where the value of the base comes from."""
+        return self._base.origin
+
+    @origin.setter
+    def origin(self, new: Origin) -> None:
+        """Whatever is restored into a copy: the base knows better."""
 
     @property
     def trainable(self) -> bool:
@@ -150,7 +162,8 @@ def tie(net: Node, path: str, other: str, *, transpose: bool = False) -> Paramet
         raise TieError(
             f"'{path}' has shape {format_shape(kept.shape)}; a transposed tie needs two dimensions"
         )
-    view = TransposedParameter(kept)
+    # What is seen transposed twice is the parameter itself.
+    view = TransposedParameter(kept) if kept.base is kept else kept.base
     shape = merge_shapes(view.shape, replaced.shape)
     if shape is None or kept.dtype != replaced.dtype:
         raise TieError(
@@ -190,9 +203,11 @@ def untie(net: Node, path: str) -> Parameter:
         fallback=tied._fallback,
         fan_axes=tied.fan_axes,
     )
-    if tied.has_value:
+    if not tied.is_deferred:
         copied.value = tied.value
-    copied.origin = Origin("edited", f"copied from '{path}' by untie")
+        copied.origin = Origin("edited", f"copied from '{path}' by untie")
+    elif tied.base is tied and tied._planned is not None:
+        copied.plan(tied._planned)  # So it is drawn with the same values.
     replace(net, path, copied)
     return copied
 

@@ -13,12 +13,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from ansatz.core import deferral, frame
 from ansatz.core.cell import Cell
-from ansatz.core.errors import TraceError
+from ansatz.core.errors import DTypeError, TraceError
 from ansatz.core.frame import Frame
-from ansatz.core.node import Node, cells_of, declared_in
+from ansatz.core.node import Node, cells_of, declared_in, standing_in
 from ansatz.core.parameter import Parameter
 from ansatz.core.streams import MappedFrame
 
@@ -54,7 +55,7 @@ def value_and_grad(
 
     @functools.wraps(function)
     def differentiated(*args: Any, **kwargs: Any) -> Any:
-        chosen = [args[position] for position in positions]
+        chosen = [_positional(args, position) for position in positions]
         written: list[Cell] = []
         stale = frame.keeps_constants()
         targets = _Targets(chosen)
@@ -128,6 +129,15 @@ def backward(
     return value
 
 
+def _positional(args: tuple[Any, ...], position: int) -> Any:
+    if not -len(args) <= position < len(args):
+        raise TypeError(
+            f"a gradient with respect to argument {position} is asked for, but the call has "
+            f"{len(args)} positional arguments; pass that one by position, or change argnums"
+        )
+    return args[position]
+
+
 class _Targets:
     """The arrays that a gradient is taken of, gathered from arguments that may hold modules."""
 
@@ -139,16 +149,18 @@ class _Targets:
             if not deferral.is_holder(leaf):
                 self._cells.append(None)
                 continue
-            named = cells_of(leaf) if isinstance(leaf, Node) else {leaf.base: ""}
+            standing = standing_in(leaf) if isinstance(leaf, Node) else {"": leaf}
             fresh = {
-                path: cell
-                for cell, path in named.items()
-                if isinstance(cell, Parameter)
-                and cell.trainable
-                and not cell.is_deferred
-                and cell not in seen
+                path: entry
+                for path, entry in standing.items()
+                if isinstance(entry, Parameter)
+                and entry.trainable
+                and not entry.is_deferred
+                and entry.base not in seen
             }
-            seen.update(fresh.values())
+            for parameter in fresh.values():
+                _check_differentiable(parameter)
+                seen.add(parameter.base)
             self._cells.append(fresh)
 
     @property
@@ -163,7 +175,7 @@ class _Targets:
 
     def cell_values(self, arrays: list[Any]) -> dict[Cell, Any]:
         return {
-            cell: array[path]
+            cell.base: array[path] if cell.base is cell else array[path].T
             for array, cells in zip(arrays, self._cells, strict=True)
             for path, cell in (cells or {}).items()
         }
@@ -182,6 +194,14 @@ class _Targets:
                 gradient = {path: gradient[path] for path in cells}
             bare.append(gradient[""] if isinstance(leaf, Cell) else gradient)
         return jax.tree.unflatten(self._treedef, bare)
+
+
+def _check_differentiable(cell: Parameter) -> None:
+    if not jnp.issubdtype(cell.dtype, jnp.inexact):
+        raise DTypeError(
+            f"{cell.describe()} has dtype {cell.dtype}, of which no gradient can be taken; declare "
+            "it with trainable=False, or as an az.State"
+        )
 
 
 def without_gradient(
@@ -220,19 +240,19 @@ def without_gradient(
     named = {
         path: cell
         for cell, path in cells_of(net).items()
-        if isinstance(cell, Parameter) and cell.trainable and not cell.is_deferred
+        if isinstance(cell, Parameter) and cell.trainable
     }
 
     def loss(arrays: dict[str, Any]) -> Any:
         with Frame({named[path]: array for path, array in arrays.items()}):
             return function(net, *args, **kwargs)
 
-    primals = {path: cell.value for path, cell in named.items()}
+    primals = {path: cell.value for path, cell in named.items() if not cell.is_deferred}
     # A parameter without influence does not occur in the linear part of the loss.
     _, linear = jax.linearize(loss, primals)
     used = _used_inputs(jax.make_jaxpr(linear)(primals).jaxpr)
     reached = jax.tree.unflatten(jax.tree.structure(primals), used)
-    return [path for path in named if not reached[path]]
+    return [path for path in named if not reached.get(path, False)]
 
 
 def _used_inputs(jaxpr: Any) -> list[bool]:
@@ -320,27 +340,35 @@ def scan(
         The last carry, and the stacked `y`.
     """
     carried: list[Cell] = []
-    missing: list[Cell] = []
     stale = frame.keeps_constants()
 
     def step(state: tuple[Any, list[Any]], x: Any) -> tuple[tuple[Any, list[Any]], Any]:
         carry, values = state
         with Frame(dict(zip(carried, values, strict=True)), stale=stale) as inner:
             carry, y = function(carry, x)
-            missing[:] = [cell for cell in inner.writes if cell not in carried]
+            missing = [cell for cell in inner.writes if cell not in carried]
+            if missing:
+                carried.extend(missing)
+                raise _CarryMore
             return (carry, [inner.read(cell) for cell in carried]), y
 
-    def run(state: tuple[Any, list[Any]]) -> tuple[tuple[Any, list[Any]], Any]:
-        return jax.lax.scan(
-            lambda *pair: step(*pair), state, xs, length, reverse=reverse, unroll=unroll
-        )
+    while True:
+        state = (init, [cell.value for cell in carried])
+        try:
+            (carry, values), ys = jax.lax.scan(
+                step, state, xs, length, reverse=reverse, unroll=unroll
+            )
+        except _CarryMore:
+            continue
+        frame.commit(dict(zip(carried, values, strict=True)))
+        return carry, ys
 
-    (carry, values), ys = run((init, []))
-    while missing:
-        carried.extend(missing)
-        (carry, values), ys = run((init, [cell.value for cell in carried]))
-    frame.commit(dict(zip(carried, values, strict=True)))
-    return carry, ys
+
+class _CarryMore(BaseException):
+    """Raised in the trace of a scan whose body writes cells that are not carried yet.
+
+    A `BaseException`, so that `except Exception` in user code cannot swallow it.
+    """
 
 
 def vmap(
@@ -358,7 +386,8 @@ def vmap(
     instance draws from random streams with keys of its own.
 
     Args:
-        function: what to map; modules among its arguments are not mapped, whatever `in_axes` says.
+        function: what to map; modules among its arguments, also in containers, are not mapped,
+            whatever `in_axes` says.
         in_axes: which axis of each positional argument to map, as in `jax.vmap`.
         out_axes: where the mapped axis goes in the results.
         axis_name: a name for the axis, for collectives.
@@ -370,30 +399,31 @@ def vmap(
 
     def mapped(*args: Any, **kwargs: Any) -> Any:
         name = axis_name if axis_name is not None else object()
-        axes = list(in_axes) if isinstance(in_axes, Sequence) else [in_axes] * len(args)
-        still = {index for index, arg in enumerate(args) if deferral.is_holder(arg)}
-        moving = [index for index in range(len(args)) if index not in still]
+        leaves, treedef = deferral.flatten((args, kwargs))
+        axes = [*_axes_of_leaves(args, in_axes), *[0] * (len(leaves) - _count_leaves(args))]
+        moving = [index for index, leaf in enumerate(leaves) if not deferral.is_holder(leaf)]
         written: list[Cell] = []
         stale = frame.keeps_constants()
 
-        def pure(arrays: list[Any], named: dict[str, Any]) -> tuple[Any, list[Any]]:
-            filled = list(args)
+        def pure(arrays: list[Any]) -> tuple[Any, list[Any]]:
+            filled = list(leaves)
             for index, array in zip(moving, arrays, strict=True):
                 filled[index] = array
+            run_args, run_kwargs = jax.tree.unflatten(treedef, filled)
             with MappedFrame(name, stale=stale) as inner:
-                output = function(*filled, **named)
+                output = function(*run_args, **run_kwargs)
                 written[:] = inner.writes
                 return output, list(inner.written().values())
 
         run = jax.vmap(
             pure,
-            ([axes[index] for index in moving], 0),
+            ([axes[index] for index in moving],),
             (out_axes, None),
             axis_name=name,
             axis_size=axis_size,
         )
         try:
-            output, values = run([args[index] for index in moving], kwargs)
+            output, values = run([leaves[index] for index in moving])
         except ValueError as error:
             if written and "out_axes" in str(error):
                 names = ", ".join(cell.describe() for cell in written)
@@ -407,3 +437,28 @@ def vmap(
         return output
 
     return mapped
+
+
+def _count_leaves(tree: Any) -> int:
+    return len(deferral.flatten(tree)[0])
+
+
+def _axes_of_leaves(args: tuple[Any, ...], in_axes: int | Sequence[Any] | None) -> list[Any]:
+    """The mapped axis of each leaf of the positional arguments, modules counting as leaves."""
+    each = list(in_axes) if isinstance(in_axes, Sequence) else [in_axes] * len(args)
+    if len(each) != len(args):
+        raise ValueError(
+            f"in_axes of az.vmap gives axes for {len(each)} positional arguments, but the call has "
+            f"{len(args)}; keyword arguments are always mapped over their first axis"
+        )
+    axes: list[Any] = []
+    for axis, arg in zip(each, args, strict=True):
+        leaves, treedef = deferral.flatten(arg)
+        blank = jax.tree.unflatten(treedef, [0] * len(leaves))
+        spread = jax.tree.broadcast(axis, blank, is_leaf=_is_none)
+        axes.extend(jax.tree.leaves(spread, is_leaf=_is_none))
+    return axes
+
+
+def _is_none(leaf: Any) -> bool:
+    return leaf is None

@@ -4,10 +4,30 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ansatz.core.errors import DTypeError
 from ansatz.core.operators import ArrayOperators
+
+
+def check_index(holder: Any, shape: tuple[int, ...], index: Any) -> None:
+    """Refuse an index outside of the array, which JAX would drop or clamp in silence.
+
+    Raises:
+        IndexError: it is; indices that are traced cannot be checked.
+    """
+    parts = index if isinstance(index, tuple) else (index,)
+    if any(isinstance(part, jax.core.Tracer) for part in parts):
+        return
+    checked = tuple(np.asarray(part) if isinstance(part, jax.Array) else part for part in parts)
+    try:
+        np.broadcast_to(np.empty((), bool), shape)[checked]
+    except IndexError as error:
+        raise IndexError(
+            f"{holder.describe()} has shape {shape}: {error}; nothing was changed"
+        ) from None
 
 
 class DataView(ArrayOperators):
@@ -43,13 +63,24 @@ class DataView(ArrayOperators):
         if isinstance(new, ArrayOperators):
             new = new.value
         held = self.holder.value
-        if jnp.result_type(new, held.dtype) != held.dtype:
+        dtype = getattr(new, "dtype", None)
+        if dtype is None:
+            fits = jnp.result_type(new, held.dtype) == held.dtype
+        else:
+            fits = dtype == held.dtype or np.can_cast(dtype, held.dtype, "safe")
+        if not fits:
             raise DTypeError(
                 f"{self.holder.describe()} has dtype {held.dtype}, but the value to write has "
-                f"dtype {jnp.result_type(new)}; nothing was changed. Cast it first: "
+                f"dtype {dtype or jnp.result_type(new)}; nothing was changed. Cast it first: "
                 f"value.astype('{held.dtype}')."
             )
+        check_index(self.holder, held.shape, index)
         self.holder.value = held.at[index].set(new)
+
+    def __getitem__(self, index: Any) -> Any:
+        held = self.holder.value
+        check_index(self.holder, held.shape, index)
+        return held[index]
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):

@@ -1,45 +1,216 @@
-"""Dense layers."""
+"""Dense layers: `y = activation(x Wᵀ + b)`.
+
+`Dense` is declared by what it gives and may find out what it takes; `Linear` is the same layer in
+PyTorch's spelling and with PyTorch's initial values.
+"""
 
 from __future__ import annotations
 
 import functools
-from typing import Any
+import math
+from typing import TYPE_CHECKING, Any
 
 import jax
-import jax.numpy as jnp
 
+from ansatz.core.initializer import BoundedUniform
 from ansatz.core.module import Module
 from ansatz.core.parameter import Parameter
+from ansatz.nn.activation_functions import Activation, by_name, checked_activation, spelled
+from ansatz.nn.bias import FanInBias
+from ansatz.nn.sharing import Params, share
+from ansatz.nn.sizes import checked_size, checked_width, size_along
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
 
 
 class Dense(Module):
-    def __init__(self, units, in_units=None, activation=None, use_bias=True, weight_init=None,
-                 bias_init="zeros", params=None, dtype="float32"):
+    """A fully connected layer, `y = activation(x Wᵀ + b)`, whose input width may be left open.
+
+    Without any choice the weight is drawn from U(±1/√in_units) and the bias is zero.
+
+    Args:
+        units: the width of the output.
+        in_units: the width of the input; without one, the first input tells it.
+        activation: a name such as `"relu"`, a function of one array, or a layer; applied last.
+        use_bias: whether there is a bias.
+        flatten: whether all axes of the input but the first are merged into one, as Gluon does.
+        weight_init: the weight's initialiser; without one, `initialize` may choose.
+        bias_init: the bias's initialiser, which the default given to `initialize` leaves alone;
+            `None` opens it to that choice.
+        params: `other.collect_params()` of a layer whose parameters this one shall hold.
+        dtype: the dtype of the parameters. The output has the dtype to which JAX promotes it and
+            the input.
+
+    Attributes:
+        weight: shape `(units, in_units)`.
+        bias: shape `(units,)`, or `None`.
+
+    Raises:
+        ValueError: no activation has that name.
+        TieError: `params` does not match in names, shapes or dtypes.
+        ShapeError: when called, if the last axis of the input is not `in_units` long.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from ansatz import nn
+        >>> hidden = nn.Dense(256, activation="relu")
+        >>> hidden(jnp.ones((2, 20))).shape
+        (2, 256)
+        >>> hidden
+        Dense(20 -> 256, relu)
+        >>> twin = nn.Dense(256, params=hidden.collect_params())
+        >>> twin.weight is hidden.weight
+        True
+    """
+
+    def __init__(
+        self,
+        units: int,
+        in_units: int | None = None,
+        activation: Activation | None = None,
+        use_bias: bool = True,
+        weight_init: Any = None,
+        bias_init: Any = "zeros",
+        params: Params = None,
+        dtype: DTypeLike = "float32",
+        *,
+        flatten: bool = False,
+    ) -> None:
         super().__init__()
-        self.units = units
-        self.activation = activation
-        self.weight = Parameter((units, in_units), weight_init, dtype=dtype)
-        self.bias = Parameter((units,), bias_init, dtype=dtype) if use_bias else None
+        self.units = checked_size("units", units)
+        in_units = checked_width("in_units", in_units)
+        self.activation = checked_activation(activation)
+        self.flatten = flatten
+        self.weight = Parameter((self.units, in_units), weight_init, dtype=dtype)
+        self.bias = Parameter((self.units,), bias_init, dtype=dtype) if use_bias else None
+        share(self, params, weight_init=weight_init)
 
-    def infer_shape(self, x):
-        self.weight.shape = (self.units, x.shape[-1])
+    @property
+    def in_units(self) -> int | None:
+        """The width of the input; `None` while it is not known."""
+        return self.weight.shape[1]
 
-    def forward(self, x):
-        return _dense(x, self.weight.value, self.bias.value if self.bias is not None else None, self.activation)
+    def infer_shape(self, x: Any) -> None:
+        """Take the width of the input from `x`, of shape `(..., in_units)`."""
+        width = math.prod(x.shape[1:]) if self.flatten else size_along(x, -1)
+        self.weight.shape = (self.units, width)
 
-    def extra_repr(self):
-        a = f", {self.activation}" if self.activation else ""
-        return f"{self.weight.shape[1]} -> {self.units}{a}"
+    def forward(self, x: Any) -> Any:
+        """`(..., in_units)` to `(..., units)`; with `flatten`, `(batch, ...)` to two axes."""
+        activation = self.activation
+        name = activation if isinstance(activation, str) else None
+        bias = None if self.bias is None else self.bias.value
+        y = _dense(x, self.weight.value, bias, name, self.flatten)
+        # A function of the user's may look at values or cells, so it is not compiled along.
+        return y if name is not None or activation is None else activation(y)  # type: ignore[operator]
+
+    def extra_repr(self) -> str:
+        """`in -> out`, and what differs from the defaults."""
+        parts = [f"{self.in_units} -> {self.units}"]
+        if self.activation is not None and not isinstance(self.activation, Module):
+            parts.append(spelled(self.activation))
+        if self.bias is None:
+            parts.append("use_bias=False")
+        if self.flatten:
+            parts.append("flatten=True")
+        return ", ".join(parts)
 
 
 class Linear(Dense):
-    def __init__(self, in_features, out_features, bias=True):
-        super().__init__(out_features, in_features, use_bias=bias)
+    """A fully connected layer in PyTorch's spelling: `y = x Wᵀ + b`.
+
+    Weight and bias are both drawn from U(±1/√in_features), as `torch.nn.Linear` does (written
+    there as `kaiming_uniform_(a=√5)`). The default given to `initialize` replaces the weight's
+    initialiser and leaves the bias's alone.
+
+    Args:
+        in_features: the width of the input; `None` if the first input shall tell it.
+        out_features: the width of the output.
+        bias: whether there is a bias.
+        dtype: the dtype of the parameters.
+        params: `other.collect_params()` of a layer whose parameters this one shall hold.
+
+    Attributes:
+        weight: shape `(out_features, in_features)`.
+        bias: shape `(out_features,)`, or `None`.
+
+    Raises:
+        TieError: `params` does not match in names, shapes or dtypes.
+        ShapeError: when called, if the last axis of the input is not `in_features` long.
+
+    Example:
+        >>> from ansatz import nn
+        >>> nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 1))
+        Sequential(
+          (0): Linear(in_features=4, out_features=8, bias=True)
+          (1): ReLU()
+          (2): Linear(in_features=8, out_features=1, bias=True)
+        )
+    """
+
+    def __init__(
+        self,
+        in_features: int | None,
+        out_features: int,
+        bias: bool = True,
+        dtype: DTypeLike = "float32",
+        *,
+        params: Params = None,
+    ) -> None:
+        in_features = checked_width("in_features", in_features)
+        super().__init__(
+            checked_size("out_features", out_features), in_features, use_bias=False, dtype=dtype
+        )
+        if bias and in_features is None:
+            self.bias = FanInBias(self.weight, out_features)
+        elif bias:
+            bound = 1 / math.sqrt(in_features) if in_features else 0.0
+            self.bias = Parameter((out_features,), BoundedUniform(bound), dtype=dtype)
+        share(self, params)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        # A weight that is tied in here tells the fan-in from now on.
+        if name == "weight" and isinstance(value, Parameter):
+            bias = self.__dict__.get("bias")
+            if isinstance(bias, FanInBias):
+                bias.follow(value)
+
+    @property
+    def in_features(self) -> int | None:
+        """The width of the input; `None` while it is not known."""
+        return self.in_units
+
+    @property
+    def out_features(self) -> int:
+        """The width of the output."""
+        return self.units
+
+    def extra_repr(self) -> str:
+        """The arguments, as PyTorch prints them."""
+        return (
+            f"in_features={self.in_units}, out_features={self.units}, bias={self.bias is not None}"
+        )
 
 
-@functools.partial(jax.jit, static_argnums=3)
-def _dense(x, w, b, activation):
-    y = x @ w.T
-    if b is not None:
-        y = y + b
-    return jax.nn.relu(y) if activation == "relu" else y
+@functools.partial(jax.jit, static_argnums=(3, 4))
+def _dense(
+    x: jax.Array,
+    weight: jax.Array,
+    bias: jax.Array | None,
+    activation: str | None,
+    flatten: bool,
+) -> jax.Array:
+    if flatten:
+        x = x.reshape(x.shape[0], math.prod(x.shape[1:]))
+    leading = x.shape[:-1]
+    if len(leading) > 1 and jax.default_backend() == "cpu":
+        # XLA's CPU backend multiplies matrices faster than it contracts over several axes, above
+        # all for the gradient of the weight. Elsewhere the axes stay apart, for sharding.
+        x = x.reshape(math.prod(leading), x.shape[-1])
+    y = x @ weight.T
+    if bias is not None:
+        y = y + bias
+    y = y.reshape(*leading, weight.shape[0])
+    return y if activation is None else by_name(activation)(y)

@@ -1,0 +1,66 @@
+"""What the author of a checkpoint may have meant by a name that fits nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable
+
+from ansatz.core.errors import did_you_mean
+
+_AFFORDABLE = 20_000  # Pairs of names to compare; a message may not take seconds to build.
+
+
+def prefix_hint(unexpected: Collection[str], missing: Collection[str]) -> str:
+    """The renaming that would help if most names differ by one prefix, or an empty string.
+
+    Example:
+        >>> from ansatz.checkpoint.hints import prefix_hint
+        >>> prefix_hint(["module.0.weight", "module.0.bias"], ["0.weight", "0.bias"])
+        "2 of 2 names in the file only have the prefix 'module.' too much; pass
+        rename=lambda name: name.removeprefix('module.')"
+    """
+    too_much = _prefix(unexpected, missing)
+    if too_much:
+        prefix, fitting = too_much
+        return (
+            f"{fitting} of {len(unexpected)} names in the file only have the prefix {prefix!r} too "
+            f"much; pass rename=lambda name: name.removeprefix({prefix!r})"
+        )
+    too_little = _prefix(missing, unexpected)
+    if too_little:
+        prefix, fitting = too_little
+        return (
+            f"{fitting} of {len(unexpected)} names in the file only lack the prefix {prefix!r}; "
+            f"pass rename=lambda name: {prefix!r} + name"
+        )
+    return ""
+
+
+def _prefix(longer: Collection[str], shorter: Collection[str]) -> tuple[str, int] | None:
+    """The prefix that turns most names of `shorter` into names of `longer`."""
+    wanted = set(shorter)
+    prefixes: Counter[str] = Counter()
+    for name in longer:
+        dot = name.find(".")
+        while dot >= 0:
+            if name[dot + 1 :] in wanted:
+                prefixes[name[: dot + 1]] += 1
+            dot = name.find(".", dot + 1)
+    if not prefixes:
+        return None
+    prefix, fitting = prefixes.most_common(1)[0]
+    return (prefix, fitting) if 2 * fitting > min(len(longer), len(shorter)) else None
+
+
+def near(name: str, candidates: Iterable[str], rivals: int = 1) -> str:
+    """`did you mean …?` where a candidate is near, and comparing them all is affordable.
+
+    Args:
+        name: the name that fits nothing.
+        candidates: the names that would.
+        rivals: how many names will be compared with these candidates.
+    """
+    known = list(candidates)
+    if len(known) * rivals > _AFFORDABLE:
+        return ""
+    return did_you_mean(name, known).removeprefix("; ")

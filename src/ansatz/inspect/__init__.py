@@ -1,0 +1,7 @@
+"""Looking at networks: what is in them, where it comes from, and how much of it."""
+
+from ansatz.inspect.count import count
+from ansatz.inspect.rows import SummaryRow, Totals
+from ansatz.inspect.summary import Summary, summary
+
+__all__ = ["Summary", "SummaryRow", "Totals", "count", "summary"]

@@ -1,0 +1,158 @@
+"""The summary of a network: every parameter and state under each of its names."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from ansatz.core import verbs
+from ansatz.core.declared import Declared
+from ansatz.core.module import Module
+from ansatz.core.node import walk
+from ansatz.core.parameter import Parameter
+from ansatz.core.paths import Names, names_of
+from ansatz.inspect import render
+from ansatz.inspect.rows import Kind, SummaryRow, Totals, collapsed, totals_of
+from ansatz.inspect.statistics import moments_of
+
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderResult
+
+
+@dataclasses.dataclass(frozen=True, slots=True, repr=False)
+class Summary:
+    """A table of all parameters and states. Print it, or `rich.print` it for colours.
+
+    Attributes:
+        title: the class of the network.
+        rows: one for each name, in the order of definition.
+        totals: sums over all distinct parameters and states.
+        layers: the class of the module at each path.
+    """
+
+    title: str
+    rows: tuple[SummaryRow, ...]
+    totals: Totals
+    layers: Mapping[str, str]
+
+    def __iter__(self) -> Iterator[SummaryRow]:
+        return iter(self.rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def at_depth(self, depth: int) -> Summary:
+        """The same with paths of at most `depth` names; what lies below is added up.
+
+        Raises:
+            ValueError: `depth` is less than one.
+        """
+        if depth < 1:
+            raise ValueError(f"depth is the number of names in a path, at least 1; got {depth}")
+        return dataclasses.replace(self, rows=tuple(collapsed(self.rows, depth, self.layers)))
+
+    def text(self, width: int = 100) -> str:
+        """The table as plain text.
+
+        Args:
+            width: how many characters a line may have, from about 60. Columns that do not fit are
+                left out, the least important first, and long paths are shortened; what is tied to
+                what always shows.
+        """
+        lines = render.lines(self.title, self.rows, self.totals, width)
+        return "\n".join("".join(text for text, _ in line).rstrip() for line in lines)
+
+    def __repr__(self) -> str:
+        return self.text()
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        lines = render.lines(self.title, self.rows, self.totals, options.max_width)
+        return render.coloured(lines)
+
+
+@verbs.provide("summary")
+def summary(
+    module: Module,
+    *args: Any,
+    depth: int | None = None,
+    statistics: bool = True,
+    **kwargs: Any,
+) -> Summary:
+    """A table of all parameters and states of a network; nothing is computed or drawn for it.
+
+    Args:
+        module: the network.
+        *args: what its `forward` takes, as arrays or `jax.ShapeDtypeStruct`: shapes are settled
+            from them first, without running anything. Without inputs, unknown dimensions are shown
+            as `None`.
+        depth: show paths of at most so many names, and add up what lies below.
+        statistics: false to leave out the mean and standard deviation of values that are there.
+        **kwargs: keyword arguments of `forward`. One that is called `depth` or `statistics` there
+            has to go to `net.settle_shapes` instead.
+
+    Example:
+        >>> import jax
+        >>> import ansatz as az
+        >>> from ansatz import nn
+        >>> from ansatz.inspect import summary
+        >>> net = nn.Sequential(nn.Dense(4, use_bias=False), nn.Dense(3))
+        >>> tied = az.tie(net, "0.weight", "1.weight", transpose=True)
+        >>> summary(net, jax.ShapeDtypeStruct((2, 3), "float32"))
+        Sequential
+        <BLANKLINE>
+        path      layer  shape   dtype    count  origin
+        ────────  ─────  ──────  ───────  ─────  ───────────────────
+        0.weight  Dense  (4, 3)  float32     12  not initialised yet
+        1.weight  Dense  (3, 4)  = 0.weight, transposed
+        1.bias    Dense  (3,)    float32      3  not initialised yet
+        <BLANKLINE>
+        parameters  15, all trained, float32, 60 bytes
+    """
+    if args or kwargs:
+        module.settle_shapes(*args, **kwargs)
+    unreached = "these inputs do not reach it" if args or kwargs else "no input has reached it yet"
+    names = names_of(module)
+    layers = {"": type(module).__name__}
+    rows = []
+    for path, entry in walk(module):
+        if isinstance(entry, Module):
+            layers.setdefault(path, type(entry).__name__)
+        elif isinstance(entry, Declared):
+            rows.append(_row(path, entry, names[entry.base], unreached, statistics))
+    made = Summary(type(module).__name__, tuple(rows), totals_of(rows), layers)
+    return made if depth is None else made.at_depth(depth)
+
+
+def _row(path: str, seen: Declared, names: Names, unreached: str, statistics: bool) -> SummaryRow:
+    layer = type(names.owners[names.all.index(path)]).__name__
+    others = tuple(name for name in names.all if name != path)
+    shape, dtype = seen.shape, str(seen.dtype)
+    if path != names.path:
+        flipped = (path in names.transposed) ^ (names.path in names.transposed)
+        return SummaryRow(
+            *(path, layer, _kind(seen), shape, dtype, None, 0),
+            aliases=others,
+            shared_with=names.path,
+            transposed=flipped,
+        )
+    if seen.is_deferred:
+        return SummaryRow(
+            path, layer, _kind(seen), shape, dtype, None, 0, origin=unreached, aliases=others
+        )
+    found = moments_of(seen) if statistics else None
+    base = seen.base  # A transposed view tells nothing of its own.
+    origin = str(base.origin) if isinstance(base, Declared) else ""
+    return SummaryRow(
+        *(path, layer, _kind(seen), shape, dtype, seen.size, seen.size * seen.dtype.itemsize),
+        mean=found.mean if found else None,
+        std=found.std if found else None,
+        origin=origin if seen.has_value else "not initialised yet",
+        aliases=others,
+    )
+
+
+def _kind(cell: Declared) -> Kind:
+    if not isinstance(cell, Parameter):
+        return "state"
+    return "trained" if cell.trainable else "frozen"

@@ -1,0 +1,57 @@
+"""Sizes: what layers ask of the numbers they are built with, and of the shapes of their inputs."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+from ansatz.core.errors import ShapeError, format_shape
+
+
+def size_along(x: Any, axis: int) -> int:
+    """How long `x` is along `axis`.
+
+    Raises:
+        ShapeError: `x` has no such axis.
+    """
+    try:
+        size: int = x.shape[axis]
+    except IndexError:
+        raise ShapeError(
+            f"the input has shape {format_shape(x.shape)}, which has no axis {axis}; add the "
+            "missing axes, such as x[None] for a batch of one"
+        ) from None
+    return size
+
+
+def checked_size(name: str, size: Any) -> int:
+    """`size` as a number of units, channels or features.
+
+    Raises:
+        TypeError: it is no whole number.
+        ValueError: it is negative.
+    """
+    try:
+        number = operator.index(size)
+    except TypeError:
+        raise TypeError(
+            f"{name} is a whole number, got {size!r} of type {type(size).__name__}"
+        ) from None
+    if number < 0:
+        raise ValueError(f"{name} cannot be negative, got {number}")
+    return number
+
+
+def checked_width(name: str, size: Any) -> int | None:
+    """`size` as an input width, which may be `None` for one that the first input tells.
+
+    Raises:
+        TypeError: it is neither a whole number nor `None`.
+        ValueError: it is negative.
+    """
+    if isinstance(size, str):
+        raise TypeError(
+            f"{name} is a whole number, or None for a width that the first input tells; got "
+            f"{size!r}. An activation is given by name: activation={size!r}."
+        )
+    return None if size is None else checked_size(name, size)

@@ -1,0 +1,107 @@
+"""Dicts and lists of arrays keep their kind, their order and their keys."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+import ansatz as az
+from ansatz.checkpoint import load_arrays, safetensors, save_arrays
+
+FIXTURES = Path(__file__).parent / "fixtures"
+DTYPES = ["float32", "float64", "int64", "uint8", "bool", "complex64"]
+
+one_array = st.sampled_from(DTYPES).flatmap(
+    lambda dtype: hnp.arrays(dtype, hnp.array_shapes(min_dims=0, max_side=3))
+)
+keys = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=5)
+keys = keys.filter(lambda key: key != "__metadata__")
+
+
+def same(a: Any, b: Any) -> bool:
+    if isinstance(a, dict):
+        return list(a) == list(b) and all(same(a[key], b[key]) for key in a)
+    if isinstance(a, list | tuple):
+        return type(a) is type(b) and len(a) == len(b) and all(map(same, a, b))
+    return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+
+
+@given(
+    held=st.one_of(
+        one_array,
+        st.lists(one_array, max_size=12),
+        st.lists(one_array, max_size=3).map(tuple),
+        st.dictionaries(keys, one_array, max_size=4),
+    )
+)
+def test_kind_order_keys_and_bits_come_back(
+    held: Any, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.mktemp("arrays") / "arrays.safetensors"
+    save_arrays(path, held)
+    assert same(load_arrays(path), held)
+
+
+def test_arrays_of_jax_parameters_and_numbers_are_arrays(tmp_path: Path) -> None:
+    held = {"jax": jnp.ones(2), "parameter": az.Parameter(jnp.zeros(1)), "number": 1.5}
+    save_arrays(tmp_path / "a.safetensors", held)
+    loaded = load_arrays(tmp_path / "a.safetensors")
+    assert [array.tolist() for array in loaded.values()] == [[1, 1], [0], 1.5]
+
+
+def test_the_file_of_a_network_is_a_dict(tmp_path: Path) -> None:
+    az.nn.Linear(2, 3).save(tmp_path / "net.safetensors")
+    loaded = load_arrays(tmp_path / "net.safetensors")
+    assert {name: array.shape for name, array in loaded.items()} == {"weight": (3, 2), "bias": (3,)}
+
+
+def test_a_file_of_another_program_is_a_dict() -> None:
+    assert load_arrays(FIXTURES / "torch_mlp.safetensors")["1.bias"].tolist() == [0, -1]
+
+
+@pytest.mark.parametrize(
+    ("held", "message"),
+    [
+        ({1: np.ones(2)}, "the names of arrays are text, got 1"),
+        ({"a": "text"}, "'a' is a str"),
+        ([np.ones(2), None], "'1' is a NoneType"),
+    ],
+)
+def test_what_is_no_array_is_refused(tmp_path: Path, held: Any, message: str) -> None:
+    with pytest.raises(az.CheckpointError, match=message):
+        save_arrays(tmp_path / "a.safetensors", held)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_tracer_is_refused_by_name(tmp_path: Path) -> None:
+    def save(x: jax.Array) -> jax.Array:
+        save_arrays(tmp_path / "a.safetensors", {"x": x})
+        return x
+
+    with pytest.raises(az.CheckpointError, match="'x' is a tracer"):
+        jax.jit(save)(jnp.ones(2))
+
+
+@pytest.mark.parametrize(
+    "described",
+    ["no json", "[]", '{"kind": "set", "names": ["0"]}', '{"kind": "list", "names": ["1"]}'],
+)
+def test_a_description_that_does_not_fit_is_refused(tmp_path: Path, described: str) -> None:
+    path = tmp_path / "a.safetensors"
+    safetensors.write(path, {"0": np.ones(2)}, {"ansatz.arrays": described})
+    with pytest.raises(az.CheckpointError, match="is damaged"):
+        load_arrays(path)
+
+
+def test_the_order_of_many_items_is_that_of_the_list(tmp_path: Path) -> None:
+    save_arrays(tmp_path / "a.safetensors", [np.array(i) for i in range(12)])
+    assert [int(i) for i in load_arrays(tmp_path / "a.safetensors")] == list(range(12))
+    order = safetensors.read_header(tmp_path / "a.safetensors").metadata["ansatz.arrays"]
+    assert json.loads(order)["kind"] == "list"

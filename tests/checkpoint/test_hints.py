@@ -1,0 +1,41 @@
+"""What the author of a checkpoint may have meant."""
+
+import pytest
+
+from ansatz.checkpoint.hints import near, prefix_hint
+
+NAMES = ["0.weight", "0.bias", "1.weight", "1.bias"]
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "model.", "module._orig_mod."])
+def test_one_prefix_too_much_is_named_with_the_renaming(prefix: str) -> None:
+    hint = prefix_hint([prefix + name for name in NAMES], NAMES)
+    assert f"4 of 4 names in the file only have the prefix {prefix!r} too much" in hint
+    assert f"rename=lambda name: name.removeprefix({prefix!r})" in hint
+
+
+def test_one_prefix_too_little_is_named_with_the_renaming() -> None:
+    hint = prefix_hint(NAMES, ["encoder." + name for name in NAMES])
+    assert "rename=lambda name: 'encoder.' + name" in hint
+
+
+def test_a_prefix_that_helps_most_names_is_worth_a_hint() -> None:
+    found = ["m." + name for name in NAMES[:3]] + ["m.step"]
+    assert prefix_hint(found, NAMES).startswith("3 of 4")
+
+
+@pytest.mark.parametrize(
+    ("unexpected", "missing"),
+    [([], []), (NAMES, []), ([], NAMES), (["x.y"], NAMES), (["w"], ["v"])],
+)
+def test_no_hint_is_given_where_no_prefix_helps(unexpected: list[str], missing: list[str]) -> None:
+    assert prefix_hint(unexpected, missing) == ""
+
+
+def test_a_near_name_is_suggested() -> None:
+    assert near("0.wieght", NAMES) == "did you mean '0.weight' or '1.weight'?"
+
+
+def test_a_message_about_thousands_of_names_does_not_compare_them_all() -> None:
+    many = [f"layer{i}.weight" for i in range(3000)]
+    assert near("layer0.wieght", many, rivals=3000) == ""

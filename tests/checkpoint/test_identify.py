@@ -1,0 +1,64 @@
+"""What files of other formats look like."""
+
+import io
+import pickle
+import zipfile
+
+import numpy as np
+import pytest
+
+from ansatz.checkpoint.identify import describe
+
+
+def npy() -> bytes:
+    file = io.BytesIO()
+    np.save(file, np.ones(3))
+    return file.getvalue()
+
+
+def npz() -> bytes:
+    file = io.BytesIO()
+    np.savez(file, weight=np.ones(3))
+    return file.getvalue()
+
+
+def archive(name: str) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as held:
+        held.writestr(name, b"content")
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("head", "expected"),
+    [
+        (pickle.dumps({"weight": [1.0]}, protocol=2), "a pickle"),
+        (pickle.dumps({"weight": [1.0]}, protocol=5), "a pickle"),
+        (archive("archive/data.pkl"), "a PyTorch file"),
+        (archive("metadata.json"), "Keras"),
+        (archive("notes.txt"), "a ZIP archive that begins with 'notes.txt'"),
+        (npz(), "a NumPy archive"),
+        (npy(), "a NumPy array file"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(20), "HDF5"),
+        (b"GGUF\x03\x00\x00\x00", "GGUF"),
+        ((0x112).to_bytes(8, "little") + bytes(8), "MXNet"),
+        (b"\x1f\x8b\x08\x00", "gzip"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:", "git lfs pull"),
+        (b"<!DOCTYPE html>\n<html>", "a web page"),
+        (b'\n{"metadata": {}, "weight_map": {}}', "several files"),
+        (b'{"a": 1}', "a JSON text"),
+    ],
+)
+def test_a_file_is_told_by_its_first_bytes(head: bytes, expected: str) -> None:
+    assert expected in (describe(head) or "")
+
+
+@pytest.mark.parametrize("head", [b"", b"\x00" * 40, b"PK", b"\x80", b"hello"])
+def test_what_nobody_knows_is_not_guessed(head: bytes) -> None:
+    assert describe(head) is None
+
+
+def test_who_has_a_pickle_is_told_how_to_convert_it() -> None:
+    assert "safetensors.torch.save_file(torch.load(path, weights_only=True)" in (
+        describe(pickle.dumps([1], protocol=4)) or ""
+    )

@@ -1,0 +1,97 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import ansatz as az
+from ansatz import nn
+
+ONES = jnp.ones((64, 64))
+
+
+def test_what_is_kept_is_scaled_up_and_the_share_is_the_rate():
+    dropout = nn.Dropout(0.25)
+    dropout.initialize(seed=0)
+    y = np.asarray(dropout(ONES))
+    np.testing.assert_allclose(np.unique(y), [0, 4 / 3], rtol=1e-6)
+    # 4096 draws: four standard deviations of the share of zeros.
+    assert abs((y == 0).mean() - 0.25) < 4 * np.sqrt(0.25 * 0.75 / y.size)
+
+
+def test_evaluation_gives_back_the_input():
+    assert nn.Dropout(0.9).eval()(ONES) is ONES
+
+
+def test_rate_zero_gives_back_the_input_and_rate_one_nothing():
+    assert nn.Dropout(0)(ONES) is ONES
+    assert not nn.Dropout(1)(ONES).any()
+
+
+def test_the_gradient_goes_through_what_was_kept():
+    dropout = nn.Dropout(0.5)
+
+    def loss(dropout, x):
+        y = dropout(x)
+        return y.sum(), y
+
+    grads, y = az.grad(loss, 1, has_aux=True)(dropout, ONES)
+    assert (grads == y).all()
+
+
+@pytest.mark.parametrize("rate", [-0.1, 1.5, float("nan")])
+def test_a_rate_that_is_no_probability_is_refused(rate):
+    with pytest.raises(ValueError, match="from 0 to 1"):
+        nn.Dropout(rate)
+
+
+def test_masks_differ_from_step_to_step_under_jit():
+    dropout = nn.Dropout(0.5)
+    step = az.jit(lambda net, x: net(x))
+    first, second = step(dropout, ONES), step(dropout, ONES)
+    assert (first != second).any()
+    assert step.traces == 1
+
+
+def test_seed_makes_masks_reproducible():
+    def masks(run):
+        az.seed(7)
+        net = nn.Sequential(nn.Dropout(0.5), nn.Dropout(0.5))
+        return [run(net, ONES) for _ in range(2)]
+
+    eager = masks(lambda net, x: net(x))
+    compiled = masks(az.jit(lambda net, x: net(x)))
+    for a, b in zip(eager, compiled, strict=True):
+        assert (a == b).all()
+    az.seed(8)
+    assert (nn.Sequential(nn.Dropout(0.5), nn.Dropout(0.5))(ONES) != eager[0]).any()
+
+
+def test_two_layers_of_one_network_draw_different_masks():
+    a, b = nn.Dropout(0.5), nn.Dropout(0.5)
+    net = nn.Sequential(a, b)
+    net.initialize(seed=0)
+    assert (a(ONES) != b(ONES)).any()
+
+
+def test_plain_jit_is_refused_because_it_would_repeat_the_mask():
+    dropout = nn.Dropout(0.5)
+    dropout(ONES)
+    with pytest.warns(az.StaleParameterWarning), pytest.raises(az.TraceError, match=r"az\.jit"):
+        jax.jit(lambda x: dropout(x))(ONES)
+
+
+def test_mapped_instances_draw_masks_of_their_own():
+    y = az.vmap(lambda net, x: net(x), in_axes=(None, 0))(nn.Dropout(0.5), ONES)
+    assert (y[0] != y[1]).any()
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+def test_the_dtype_is_kept(dtype):
+    assert nn.Dropout(0.5)(ONES.astype(dtype)).dtype == dtype
+
+
+def test_the_stream_is_no_parameter_and_may_be_missing_from_a_checkpoint():
+    dropout = nn.Dropout(0.5)
+    assert not dropout.collect_params()
+    assert dropout.stream.optional
+    assert repr(dropout) == "Dropout(rate=0.5)"

@@ -1,0 +1,90 @@
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import ansatz as az
+from ansatz import init, nn
+from tests.nn.reference import Cases, assert_matches, close
+
+CASES = Cases("embedding")
+
+
+def test_rows_and_gradients_are_those_of_pytorch():
+    assert_matches(nn.Embedding(7, 4), CASES["look up"], integer_input=True)
+
+
+def test_without_a_choice_the_table_is_standard_normal():
+    layer = nn.Embedding(200, 100)
+    layer.initialize(seed=0)
+    table = np.asarray(layer.weight.value)
+    assert abs(table.mean()) < 4 / np.sqrt(table.size)
+    assert abs(table.std() - 1) < 4 / np.sqrt(2 * table.size)
+
+
+def test_the_default_given_to_initialize_reaches_the_table():
+    layer = nn.Embedding(3, 2)
+    layer.initialize(init.Constant(1))
+    assert (layer.weight.value == 1).all()
+
+
+def test_the_fan_in_is_the_number_of_rows():
+    layer = nn.Embedding(30, 5)
+    spec = init.Spec((30, 5), fan_axes=layer.weight.fan_axes)
+    assert spec.fans == (30, 5)
+
+
+@pytest.mark.parametrize("index", [7, -1, 1000])
+def test_an_integer_out_of_range_gives_nan_and_no_gradient(index):
+    layer = nn.Embedding(7, 4)
+    y = layer(jnp.array([index, 2]))
+    assert np.isnan(y[0]).all()
+    assert not np.isnan(y[1]).any()
+    grads = az.grad(lambda layer: layer(jnp.array([index, 2])).sum())(layer)
+    assert grads["weight"].sum(1).tolist() == [0, 0, 4, 0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("x", [jnp.ones(3), jnp.array([True]), [1, 2]])
+def test_anything_but_integers_is_refused(x):
+    with pytest.raises(az.DTypeError, match="Embedding looks up integers"):
+        nn.Embedding(7, 4)(x)
+
+
+@pytest.mark.parametrize("dtype", ["int32", "uint8", "int8"])
+def test_every_integer_dtype_is_accepted(dtype):
+    assert nn.Embedding(7, 4)(np.array([1, 2], dtype)).shape == (2, 4)
+
+
+def test_attend_compares_with_every_row():
+    layer = nn.Embedding(7, 4)
+    x = np.ones((2, 3, 4), np.float32)
+    close(layer.attend(x), x @ np.asarray(layer.weight.value).T)
+
+
+def test_attend_refuses_another_width():
+    with pytest.raises(az.ShapeError, match=r"\(7, 5\)"):
+        nn.Embedding(7, 4).attend(jnp.ones((2, 5)))
+
+
+def test_a_tied_head_has_one_table_with_summed_gradients():
+    class Language(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embed = nn.Embedding(7, 4)
+
+        def forward(self, x):
+            return self.embed.attend(self.embed(x))
+
+    net = Language()
+    grads = az.grad(lambda net: net(jnp.array([3])).sum())(net)
+    table = np.asarray(net.embed.weight.value)
+    expected = np.tile(table[3], (7, 1))
+    expected[3] += table.sum(0)
+    close(grads["embed.weight"], expected, atol=1e-5)
+
+
+def test_the_output_has_the_dtype_of_the_table():
+    assert nn.Embedding(7, 4, dtype="bfloat16")(jnp.array([1])).dtype == "bfloat16"
+
+
+def test_it_prints_the_shape_of_the_table():
+    assert repr(nn.Embedding(7, 4)) == "Embedding(7, 4)"

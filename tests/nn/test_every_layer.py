@@ -1,0 +1,164 @@
+"""What holds for every layer, whatever it computes."""
+
+import copy
+import pickle
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import ansatz as az
+from ansatz import nn
+from tests.nn.reference import close
+
+DEFERRED = {
+    "Dense": lambda: nn.Dense(3),
+    "Dense with flattening": lambda: nn.Dense(3, flatten=True),
+    "Linear": lambda: nn.Linear(None, 3),
+    "PReLU": lambda: nn.PReLU(None),
+    "BatchNorm": nn.BatchNorm,
+    "BatchNorm without scale": lambda: nn.BatchNorm(use_weight=False),
+    "LayerNorm": nn.LayerNorm,
+    "LayerNorm over two axes": lambda: nn.LayerNorm((None, None)),
+}
+SETTLED = {
+    "Embedding": lambda: nn.Embedding(7, 4),
+    "Dropout": lambda: nn.Dropout(0.5),
+    "ReLU": nn.ReLU,
+    "Flatten": nn.Flatten,
+    "Identity": nn.Identity,
+    "Lambda": lambda: nn.Lambda(jnp.sin),
+}
+LAYERS = DEFERRED | SETTLED
+
+
+def input_for(layer):
+    if isinstance(layer, nn.Embedding):
+        return jnp.arange(6).reshape(2, 3)
+    return jnp.asarray(np.random.default_rng(0).normal(size=(2, 3, 4)), "float32")
+
+
+@pytest.fixture(params=LAYERS)
+def build(request):
+    return LAYERS[request.param]
+
+
+@pytest.fixture(params=DEFERRED)
+def build_deferred(request):
+    return DEFERRED[request.param]
+
+
+FIRST_CALLS = {
+    "eager": lambda net, x: net(x),
+    "az.jit": lambda net, x: az.jit(lambda net, x: net(x))(net, x),
+    "az.grad": lambda net, x: az.grad(lambda net, x: net(x).sum(), 1)(net, x),
+    "az.value_and_grad in az.jit": lambda net, x: az.jit(
+        az.value_and_grad(lambda net, x: net(x).sum())
+    )(net, x),
+    "az.remat": lambda net, x: az.remat(net)(x),
+    "dry run": lambda net, x: net.settle_shapes(jax.ShapeDtypeStruct(x.shape, x.dtype)),
+}
+
+
+@pytest.mark.parametrize("first_call", FIRST_CALLS)
+def test_shapes_are_found_by_the_first_call(build_deferred, first_call):
+    net = nn.Sequential(build_deferred())
+    x = input_for(net[0])
+    assert any(cell.is_deferred for cell in net.parameters())
+    FIRST_CALLS[first_call](net, x)
+    assert not any(cell.is_deferred for cell in net.parameters())
+    assert not any(state.is_deferred for _, state in net.named_states())
+
+
+def test_values_do_not_depend_on_when_shapes_become_known(build_deferred):
+    states = []
+    for first_call in ("eager", "az.jit", "dry run"):
+        net = nn.Sequential(build_deferred()).eval()
+        net.initialize(seed=5)
+        FIRST_CALLS[first_call](net, input_for(net[0]))
+        states.append(net.state_dict())
+    for state in states[1:]:
+        for path, value in state.items():
+            assert (value == states[0][path]).all(), path
+
+
+def test_compiled_and_eager_calls_agree(build):
+    layer = build().eval()
+    x = input_for(layer)
+    close(az.jit(layer)(x), layer(x), atol=1e-6)
+
+
+def test_a_call_with_another_batch_size_is_accepted(build):
+    layer = build().eval()
+    x = input_for(layer)
+    y = layer(x)
+    assert layer(jnp.concatenate([x, x])).shape == (2 * y.shape[0], *y.shape[1:])
+
+
+def test_a_call_with_another_width_names_the_layer(build_deferred):
+    net = nn.Sequential({"odd": build_deferred()})
+    x = input_for(net[0])
+    net(x)
+    with pytest.raises(az.ShapeError, match="layer 'odd'"):
+        net(jnp.concatenate([x, x], -1))
+
+
+def test_a_failing_call_settles_nothing(build_deferred):
+    def fail(x):
+        raise RuntimeError("later")
+
+    net = nn.Sequential(build_deferred(), nn.Lambda(fail))
+    with pytest.raises(RuntimeError, match="later"):
+        net(input_for(net[0]))
+    assert any(cell.is_deferred for cell in net.parameters())
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
+def test_a_copy_computes_the_same(build, copied):
+    layer = build().eval()
+    if isinstance(layer, nn.Lambda):
+        pytest.skip("a function decides itself whether it can be pickled")
+    x = input_for(layer)
+    y = layer(x)
+    close(copied(layer)(x), y)
+
+
+def test_switching_to_evaluation_compiles_once_more_and_back_not_at_all(build):
+    layer = build()
+    x = input_for(layer)
+    step = az.jit(lambda net, x: net(x))
+    step(layer, x)
+    traced = step.traces
+    for mode in (False, True, False, True):
+        layer.train(mode)
+        step(layer, x)
+    assert step.traces <= traced + 1
+
+
+def test_two_layers_of_one_kind_share_a_compiled_program(build):
+    first, second = build(), build()
+    x = input_for(first)
+    step = az.jit(lambda net, x: net(x))
+    step(first, x)
+    traced = step.traces
+    second.settle_shapes(x)
+    step(second, x)
+    assert step.traces == traced
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_low_precision_goes_in_and_comes_out(build, dtype):
+    layer = build().eval()
+    if isinstance(layer, nn.Embedding):
+        pytest.skip("takes integers")
+    layer.settle_shapes(input_for(layer))
+    layer.collect_params().cast(dtype)
+    assert layer(input_for(layer).astype(dtype)).dtype == dtype
+
+
+def test_a_call_is_a_pure_function_of_the_state(build):
+    layer = build().eval()
+    x = input_for(layer)
+    y = layer(x)
+    close(jax.jit(lambda state, x: az.functional_call(layer, state, x))(layer.state_dict(), x), y)
