@@ -11,7 +11,7 @@ Example:
 
 from importlib.metadata import version as _version
 
-from ansatz import checkpoint, init, inspect, nn
+from ansatz import checkpoint, init, inspect, nn, train
 from ansatz.core.cell import Cell
 from ansatz.core.collection import ParameterDict
 from ansatz.core.compile import jit
@@ -50,6 +50,7 @@ from ansatz.core.transform import (
     without_gradient,
 )
 from ansatz.train import Trainer
+from ansatz.train.errors import NonFiniteLossWarning, SharedTrainingWarning, TrainingError
 
 __version__ = _version("ansatz-nn")
 
@@ -63,6 +64,7 @@ __all__ = [
     "DeferredInitializationError",
     "InitializationError",
     "Module",
+    "NonFiniteLossWarning",
     "Origin",
     "Parameter",
     "ParameterDict",
@@ -71,12 +73,14 @@ __all__ = [
     "RecompilationWarning",
     "RuleConflictWarning",
     "ShapeError",
+    "SharedTrainingWarning",
     "StaleParameterWarning",
     "State",
     "StructureError",
     "TieError",
     "TraceError",
     "Trainer",
+    "TrainingError",
     "UnmatchedRuleWarning",
     "__version__",
     "backward",
@@ -91,6 +95,7 @@ __all__ = [
     "scan",
     "seed",
     "tie",
+    "train",
     "untie",
     "value_and_grad",
     "vmap",

@@ -204,6 +204,15 @@ def test_GT_11_a_parameter_that_is_only_named_bias_gets_no_surprise():
     assert np.all(net.gamma.value == 2)
 
 
+def test_GT_11_a_rule_that_an_earlier_one_covers_is_told_which():
+    """It did match, so the warning does not say that nothing has this name."""
+    net = nn.Sequential(nn.Linear(2, 2))
+    with pytest.warns(az.AnsatzWarning, match=r"'0\.weight'.*'\*\.weight'") as caught:
+        net.initialize({"*.weight": "zeros", "0.weight": "ones"}, force_reinit=True)
+    assert "matched no parameter" not in str(caught[0].message)
+    assert np.all(net[0].weight.value == 0)
+
+
 def test_GT_12_the_precedence_is_documented_and_a_rule_is_the_strong_form():
     """Default < declared < rule < the parameter's own call, which is not remembered."""
     net = nn.Sequential(nn.Dense(2, 3, weight_init=init.Constant(3)))

@@ -62,6 +62,8 @@ class Cell:
 
     __slots__ = ("__weakref__", "_exposed", "_home", "_value")
 
+    _kind = "cell"
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         jax.tree_util.register_pytree_node(cls, _refuse_flattening, _refuse_unflattening)
@@ -170,7 +172,8 @@ class Cell:
     # -- naming -------------------------------------------------------------------------------
 
     def _home_is_open(self) -> bool:
-        return self._home is None or self._home() is None
+        home = self._home() if self._home is not None else None
+        return home is None or not home._holds(self)
 
     @property
     def path(self) -> str:
@@ -181,7 +184,7 @@ class Cell:
     def describe(self) -> str:
         """The cell in words, for messages: its kind and its path."""
         path = self.path
-        kind = type(self).__name__.lower()
+        kind = self._kind
         return f"{kind} '{path}'" if path else f"{kind} (not part of a module)"
 
     # -- copying ------------------------------------------------------------------------------
@@ -216,7 +219,9 @@ class Cell:
 
 
 def _copied(leaf: Any) -> Any:
-    return leaf.copy() if isinstance(leaf, jax.Array | np.ndarray) else leaf
+    if isinstance(leaf, jax.Array):
+        return jax.device_put(leaf, may_alias=False)  # Unlike leaf.copy(), compiles nothing.
+    return leaf.copy() if isinstance(leaf, np.ndarray) else leaf
 
 
 def _refuse_flattening(cell: Cell) -> NoReturn:

@@ -84,7 +84,12 @@ class Node:
     # -- names --------------------------------------------------------------------------------
 
     def _home_is_open(self) -> bool:
-        return self._home is None or self._home() is None
+        home = self._home() if self._home is not None else None
+        return home is None or not home._holds(self)
+
+    def _holds(self, entry: Cell | Node) -> bool:
+        """Whether `entry` still is, or is in, an attribute of this node."""
+        return any(own is entry for _, own in own_entries(self))
 
     def _name_of(self, name: str) -> str:
         path = path_of(self)

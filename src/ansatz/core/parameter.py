@@ -44,6 +44,8 @@ class State(Declared):
 
     __slots__ = ("optional",)
 
+    _kind = "state"
+
     def __init__(
         self,
         value: Any = UNSET,
@@ -96,6 +98,8 @@ class Parameter(Declared):
     """
 
     __slots__ = ("_grad", "_grad_req", "_trainable")
+
+    _kind = "parameter"
 
     def __init__(
         self,

@@ -51,14 +51,37 @@ class RandomStream(State):
 
     def next_key(self) -> jax.Array:
         """A typed key that no other call gives."""
-        state = self.value
-        key = jax.random.wrap_key_data(state[:_COUNTER], impl="threefry2x32")
-        key = jax.random.fold_in(key, state[_COUNTER])
-        self.value = state.at[_COUNTER].add(1)
-        for around in frame.enclosing():
-            if isinstance(around, MappedFrame):
-                key = jax.random.fold_in(key, jax.lax.axis_index(around.axis_name))
+        key: jax.Array
+        key, self.value = _advanced(self.value, self.positions())
         return key
+
+    def positions(self) -> tuple[jax.Array, ...]:
+        """Where the mapped instance stands along each axis of `ansatz.vmap` around."""
+        return tuple(
+            jax.lax.axis_index(around.axis_name)
+            for around in frame.enclosing()
+            if isinstance(around, MappedFrame)
+        )
+
+
+def advance(state: jax.Array, positions: tuple[jax.Array, ...] = ()) -> tuple[jax.Array, jax.Array]:
+    """The pure function behind `RandomStream.next_key`, for layers that compile it along.
+
+    Args:
+        state: the value of a stream, shape `(3,)`, dtype `uint32`: two words of key, a counter.
+        positions: what `RandomStream.positions()` gives.
+
+    Returns:
+        A typed key, and the new value of the stream.
+    """
+    key = jax.random.wrap_key_data(state[:_COUNTER], impl="threefry2x32")
+    key = jax.random.fold_in(key, state[_COUNTER])
+    for position in positions:
+        key = jax.random.fold_in(key, position)
+    return key, state.at[_COUNTER].add(1)
+
+
+_advanced = jax.jit(advance)
 
 
 class MappedFrame(frame.Frame):

@@ -192,7 +192,8 @@ def _contents(value: Any, around: tuple[int, ...]) -> Hashable:
     if isinstance(value, _IDENTITIES):
         return value
     if _has_contents(value):
-        # Data classes with equal fields are equal; of other classes we cannot know.
-        identity = None if dataclasses.is_dataclass(value) else id(value)
+        # Records with equal fields are equal; of other classes we cannot know.
+        record = dataclasses.is_dataclass(value) or isinstance(value, types.SimpleNamespace)
+        identity = None if record else id(value)
         return (type(value), identity, _contents(attributes_of(value), inside))
     return _by_value(value)

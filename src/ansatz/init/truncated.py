@@ -116,7 +116,7 @@ class _Proposal(NamedTuple):
         """`n` candidate distances from `alpha`, and which of them are accepted.
 
         A candidate x is accepted with probability exp(-c(x)), that is, if an exponential variable
-        is at least c(x): so no function is evaluated whose last bit depends on the machine.
+        is at least c(x).
         """
         if self.rate is None:
             distance = rng.random(n) * self.width

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from ansatz.core.module import Module
-from ansatz.core.streams import RandomStream
+from ansatz.core.streams import RandomStream, advance
 
 
 class Dropout(Module):
@@ -55,16 +55,21 @@ class Dropout(Module):
         """The same shape and dtype as `x`, a floating-point array."""
         if not self.training or self.rate == 0:
             return x
-        return _dropout(x, self.stream.next_key(), self.rate)
+        y, state = _dropout(x, self.stream.value, self.stream.positions(), self.rate)
+        self.stream.value = state
+        return y
 
     def extra_repr(self) -> str:
         """The rate."""
         return f"rate={self.rate}"
 
 
-@functools.partial(jax.jit, static_argnums=2)
-def _dropout(x: jax.Array, key: jax.Array, rate: float) -> jax.Array:
+@functools.partial(jax.jit, static_argnums=3)
+def _dropout(
+    x: jax.Array, state: jax.Array, positions: tuple[jax.Array, ...], rate: float
+) -> tuple[jax.Array, jax.Array]:
+    key, state = advance(state, positions)
     if rate == 1:
-        return jnp.zeros_like(x)
+        return jnp.zeros_like(x), state
     kept = jax.random.bernoulli(key, 1 - rate, x.shape)
-    return jnp.where(kept, x / (1 - rate), jnp.zeros((), x.dtype))
+    return jnp.where(kept, x / (1 - rate), jnp.zeros((), x.dtype)), state
