@@ -15,6 +15,7 @@ _LIBRARIES = frozenset({"jax", "jaxlib", "numpy", "optax", "ansatz"})
 _MISSING = object()
 _SMALL = 1024  # A larger container is watched only if it holds modules, not if it holds data.
 _MOST_OBJECTS = 20_000  # Where a function leads into a large program, the search ends here.
+_PLAIN = (bool, int, float, complex, str, bytes)
 _Container = list[Any] | tuple[Any, ...] | dict[Any, Any]
 
 
@@ -32,10 +33,12 @@ class Closure:
     Attributes:
         holders: the modules and cells in a stable order, as often as they are met: a list that
             holds a module twice is another program.
+        statics: the numbers and texts in the containers, in the order in which they are met.
     """
 
     def __init__(self, root: Any) -> None:
         self.holders: list[Any] = []
+        self.statics: tuple[Any, ...] = ()
         self._references: list[tuple[Callable[[], Any], Any]] = []
         self._containers: list[tuple[_Container, list[Any]]] = []
         self._objects: list[tuple[dict[str, Any], int]] = []
@@ -82,6 +85,7 @@ class Closure:
             self._search(item)
         if len(items) <= _SMALL or len(self.holders) > before:
             self._containers.append((value, items))
+            self.statics += tuple((type(i), repr(i)) for i in items if isinstance(i, _PLAIN))
 
     def _search_function(self, function: types.FunctionType) -> None:
         if hasattr(function, "__wrapped__"):

@@ -31,7 +31,6 @@ from ansatz.core.deferral import Restart
 from ansatz.core.errors import RecompilationWarning, TraceError
 from ansatz.core.node import Node
 from ansatz.core.program import Outgrown, Plan, Program, debugging_nans
-from ansatz.core.structure import Fingerprint
 
 _MANY_PROGRAMS = 16
 _MOST_TRACES = 12
@@ -107,7 +106,7 @@ class Compiled:
         extra: list[Cell] = []
         for _ in range(_MOST_TRACES):
             plan = Plan(clock.structure, Closure(self._function), arguments, extra)
-            key = self._key(plan.fingerprint, arguments)
+            key = self._key(plan, arguments)
             program = None if anew else self._programs.get(key)
             if program is None:
                 program = Program(self._function, donate=self._donate)
@@ -130,8 +129,8 @@ class Compiled:
             "time; create states, parameters and modules outside of the compiled function"
         )
 
-    def _key(self, fingerprint: Fingerprint, arguments: Arguments) -> Hashable:
-        key = (fingerprint.key, arguments.key, debugging_nans())
+    def _key(self, plan: Plan, arguments: Arguments) -> Hashable:
+        key = (plan.fingerprint.key, plan.closure.statics, arguments.key, debugging_nans())
         try:
             hash(key)
         except TypeError as error:

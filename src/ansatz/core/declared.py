@@ -302,7 +302,13 @@ class Declared(Cell, ArrayOperators):
         if isinstance(new, ArrayOperators):
             new = new.value
         if not isinstance(new, jax.Array | np.ndarray | np.generic):
+            given = type(new).__name__
             new = np.asarray(new)
+            if new.dtype.kind not in "biufcV":
+                raise TypeError(
+                    f"{self.describe()} takes an array as its value, got a {given}; nothing was "
+                    "changed"
+                )
             if np.can_cast(new.dtype, self._dtype, "same_kind"):
                 new = new.astype(self._dtype)  # Python numbers have no dtype of their own.
         if merge_shapes(self.shape, new.shape) is None:
@@ -439,17 +445,21 @@ def _fitting(array: np.ndarray[Any, Any], job: random.Job) -> np.ndarray[Any, An
     if array.shape != spec.shape:
         raise InitializationError(
             f"the initialiser {job.initializer!r} gave an array of shape "
-            f"{format_shape(array.shape)} for parameter '{spec.path}', whose shape is "
+            f"{format_shape(array.shape)} for {_named(spec)}, whose shape is "
             f"{format_shape(spec.shape)}; nothing was changed"
         )
     if array.dtype != spec.dtype:
         if not np.can_cast(array.dtype, spec.dtype, "same_kind"):
             raise InitializationError(
-                f"the initialiser {job.initializer!r} gave {array.dtype} for parameter "
-                f"'{spec.path}', whose dtype is {spec.dtype}; nothing was changed"
+                f"the initialiser {job.initializer!r} gave {array.dtype} for "
+                f"{_named(spec)}, whose dtype is {spec.dtype}; nothing was changed"
             )
         array = array.astype(spec.dtype)
     return array
+
+
+def _named(spec: Spec) -> str:
+    return f"parameter '{spec.path}'" if spec.path else "a parameter that is in no module"
 
 
 def on_device(arrays: list[np.ndarray[Any, Any]]) -> list[Any]:

@@ -16,7 +16,12 @@ from typing import Any
 from ansatz.core import frame, random
 from ansatz.core.cell import Cell
 from ansatz.core.declared import Declared, Planned, carry_out, drawing
-from ansatz.core.errors import AlreadyInitializedWarning, RuleConflictWarning, TraceError
+from ansatz.core.errors import (
+    AlreadyInitializedWarning,
+    RuleConflictWarning,
+    TraceError,
+    UnmatchedRuleWarning,
+)
 from ansatz.core.initializer import Initializer, as_initializer
 from ansatz.core.node import Node, cells_of, declared_in, root_of
 from ansatz.core.parameter import Parameter
@@ -105,14 +110,17 @@ def initialize(
             if isinstance(cell, Declared) and (only is None or cell in only)
         }
         seed = random.seeds.next() if seed is None else int(seed)
-        unmatched = dict.fromkeys(rules)
+        idle = dict.fromkeys(rules)
+        decided_by: dict[Any, dict[Any, None]] = {}
         plans: dict[Declared, Planned] = {}
         kept: list[Declared] = []
         for cell, found in names.items():
-            selectors = _matching(rules, found, cell)
-            selector = selectors[0] if selectors else None
-            for matched in selectors:
-                unmatched.pop(matched, None)
+            chosen, matched = _matching(rules, found, cell)
+            selector = chosen[0] if chosen else None
+            for each in chosen:
+                idle.pop(each, None)
+            for each in matched:
+                decided_by.setdefault(each, {})[selector] = None
             if cell.has_value and not force_reinit:
                 kept.append(cell)
             elif cell._planned is not None and cell._planned.alone and not force_reinit:
@@ -123,7 +131,16 @@ def initialize(
             else:
                 plans[cell] = cell.choose(default, seed, found.path)
         carry_out(plans)
-    for selector in unmatched:
+    for selector in idle:
+        if selector in decided_by:
+            earlier = " and ".join(map(_spelled, decided_by[selector]))
+            warnings.warn(
+                f"the rule {_spelled(selector)} sets nothing: every parameter that it selects is "
+                f"decided by {earlier}, which stands before it; the first rule wins",
+                UnmatchedRuleWarning,
+                stacklevel=3,
+            )
+            continue
         remark = ""
         if isinstance(selector, type):
             remark = " (a type selects what its modules leave open, the weights; use a glob else)"
@@ -148,30 +165,32 @@ def _entry(cell: Declared, path: str, planned: Planned | None) -> InitEntry:
     return InitEntry(path, status, planned.initializer, planned.reason)
 
 
-def _matching(rules: Mapping[Any, Initializer], names: Names, cell: Declared) -> list[Any]:
-    """The first rule for each name of the parameter, in their order; rules leave states alone."""
+def _matching(
+    rules: Mapping[Any, Initializer], names: Names, cell: Declared
+) -> tuple[list[Any], list[Any]]:
+    """The first rule for each name of the parameter, the winner first; and all that select it."""
     if not isinstance(cell, Parameter):
-        return []
+        return [], []  # Rules leave states alone.
     chosen: dict[str, Selector] = {}
+    matched = []
     for selector in rules:
         if isinstance(selector, type) and cell.init is not None:
             continue
         for name in matches(selector, names, cell):
             chosen.setdefault(name, selector)
-    if not chosen:
-        return []
-    first, *further = sorted(dict.fromkeys(chosen.values()), key=list(rules).index)
-    others = [name for name, selector in chosen.items() if rules[selector] != rules[first]]
+            matched.append(selector)
+    winners = sorted(dict.fromkeys(chosen.values()), key=list(rules).index)
+    others = [name for name, selector in chosen.items() if rules[selector] != rules[winners[0]]]
     if others:
+        first, other = winners[0], chosen[others[0]]
         warnings.warn(
             f"two rules select the tied parameter '{names.path}' (also {', '.join(names.aliases)})"
-            f" and differ: {_spelled(first)} gives {rules[first]!r}, "
-            f"{_spelled(chosen[others[0]])} gives {rules[chosen[others[0]]]!r} for "
-            f"'{others[0]}'. It is initialised once, by the first rule.",
+            f" and differ: {_spelled(first)} gives {rules[first]!r}, {_spelled(other)} gives "
+            f"{rules[other]!r} for '{others[0]}'. It is initialised once, by the first rule.",
             RuleConflictWarning,
             stacklevel=4,
         )
-    return [first, *further]
+    return winners, matched
 
 
 def _spelled(selector: Any) -> str:

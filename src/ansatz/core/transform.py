@@ -15,7 +15,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ansatz.core import deferral, frame
+from ansatz.core import clock, deferral, frame
 from ansatz.core.cell import Cell
 from ansatz.core.errors import DTypeError, TraceError
 from ansatz.core.frame import Frame
@@ -58,6 +58,9 @@ def value_and_grad(
         chosen = [_positional(args, position) for position in positions]
         written: list[Cell] = []
         stale = frame.keeps_constants()
+        if any(map(_waits_for_shapes, chosen)):
+            # Before the first value is drawn, so that a call that fails leaves nothing behind.
+            deferral.settle(function, args, kwargs)
         targets = _Targets(chosen)
 
         def pure(arrays: list[Any]) -> tuple[Any, tuple[Any, list[Any]]]:
@@ -136,6 +139,19 @@ def _positional(args: tuple[Any, ...], position: int) -> Any:
             f"{len(args)} positional arguments; pass that one by position, or change argnums"
         )
     return args[position]
+
+
+def _waits_for_shapes(argument: Any) -> bool:
+    """Whether a module in the argument has not had its first call in its present structure."""
+    if deferral.is_under_way():
+        return False
+    leaves, _ = deferral.flatten(argument)
+    return any(
+        isinstance(leaf, Node)
+        and leaf._settled_at != clock.structure
+        and any(cell.is_deferred for cell in declared_in(leaf))
+        for leaf in leaves
+    )
 
 
 class _Targets:
