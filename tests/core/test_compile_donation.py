@@ -1,4 +1,5 @@
 import copy
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -57,7 +58,7 @@ def test_an_array_read_after_each_step_stays_alive():
         step(net, X)
         held.append(net.layers[0].weight.value)
     seen = [np.asarray(array) for array in held]
-    assert not any((a == b).all() for a, b in zip(seen, seen[1:], strict=False))
+    assert not any((a == b).all() for a, b in itertools.pairwise(seen))
 
 
 def test_an_array_that_was_assigned_stays_alive():
@@ -97,7 +98,12 @@ def test_one_array_in_two_cells():
 def test_one_array_given_to_two_cells_when_they_are_made():
     shared = jnp.ones(3)
     a, b = az.State(shared), az.Parameter(shared)
-    step = az.jit(lambda: (a.assign(a.value + 1), b.assign(b.value + 2)) and None)
+
+    @az.jit
+    def step():
+        a.value += 1
+        b.value += 2
+
     step()
     step()
     assert (a.value[0], b.value[0], shared[0]) == (3, 5, 1)

@@ -96,7 +96,7 @@ def test_a_stream_under_plain_transforms_is_refused():
         lambda: jax.grad(lambda x: x * jax.random.uniform(made.next_key()))(1.0),
         lambda: az.jit(lambda: jax.lax.scan(lambda c, _: (c, made.next_key()), 0, length=2))(),
     ):
-        with pytest.raises(az.TraceError, match="state .* was written inside a plain JAX"):
+        with pytest.raises(az.TraceError, match=r"state .* was written inside a plain JAX"):
             transform()
     assert int(made.value[2]) == 0
 

@@ -26,7 +26,7 @@ def loss_by_hand(weights, x):
 
 
 def assert_trees_close(one, other, rtol=1e-5):
-    assert list(one) == list(other)
+    assert set(one) == set(other)
     for path, value in other.items():
         assert_allclose(one[path], value, rtol=rtol, atol=1e-6)
 
@@ -72,8 +72,6 @@ def test_gradients_nest_in_any_order(nesting):
     net = network()
     wanted = jax.grad(loss_by_hand)(net.state_dict(), X)
     grads = GRADIENTS[nesting](mean_square)(net, X)
-    if nesting not in ("grad", "value_and_grad"):
-        grads = {path: grads[path] for path in wanted}
     assert_trees_close(grads, wanted)
 
 
@@ -88,8 +86,7 @@ def test_second_derivatives():
 
     wanted = jax.grad(penalty_by_hand)(net.state_dict())
     assert_trees_close(az.grad(penalty)(net, X), wanted, rtol=1e-4)
-    compiled = az.jit(az.grad(penalty))(net, X)
-    assert_trees_close({path: compiled[path] for path in wanted}, wanted, rtol=1e-4)
+    assert_trees_close(az.jit(az.grad(penalty))(net, X), wanted, rtol=1e-4)
 
 
 def test_gradients_of_modules_arrays_and_containers_have_their_structure():
@@ -149,7 +146,7 @@ def test_a_lone_parameter_can_be_differentiated():
 
 def test_a_position_that_the_call_lacks_is_explained():
     net = network()
-    with pytest.raises(TypeError, match="argument 0 is asked for.*0 positional.*pass that one by"):
+    with pytest.raises(TypeError, match=r"argument 0 is asked for.*0 positional.*pass that one by"):
         az.grad(lambda net: net(X).sum())(net=net)
 
 
@@ -197,8 +194,9 @@ def test_remat_computes_the_same_and_keeps_less():
     assert_allclose(az.remat(net)(X), net(X), rtol=1e-6)
     everything = az.remat(net, policy=jax.checkpoint_policies.everything_saveable)
     assert_allclose(everything(X), net(X), rtol=1e-6)
-    text = str(jax.make_jaxpr(lambda x: az.functional_call(net, net.state_dict(), x))(X))
-    assert "checkpoint" not in text and "remat" not in text
+    sines = az.remat(lambda x: jnp.sin(jnp.sin(x)).sum())
+    # Without the forward pass repeated, its two sines would be there once.
+    assert str(jax.make_jaxpr(jax.grad(sines))(X)).count(" sin ") > 2
 
 
 @pytest.mark.parametrize("wrap", [lambda f: f, az.jit], ids=["eager", "jit"])

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from operator import is_
 from typing import Any
 
+from ansatz.core.collection import ParameterDict
 from ansatz.core.deferral import is_array, is_holder
 
 _LIBRARIES = frozenset({"jax", "jaxlib", "numpy", "optax", "ansatz"})
@@ -46,14 +47,24 @@ class Closure:
         self._search(root)
         self._seen.clear()
 
+    @property
+    def is_watched(self) -> bool:
+        """Whether there is anything that may change unnoticed."""
+        return bool(self._references or self._containers or self._objects)
+
     def is_current(self) -> bool:
         """Whether each variable and container that was followed still holds the same objects."""
-        for read, value in self._references:
-            if read() is not value:
-                return False
+        try:
+            for read, value in self._references:
+                if read() is not value:
+                    return False
+        except ValueError:  # A variable was deleted.
+            return False
         for container, items in self._containers:
             if len(container) != len(items) or not all(map(is_, _items(container), items)):
                 return False
+        if not self._objects:
+            return True
         return all(len(attributes) == count for attributes, count in self._objects)
 
     def _search(self, value: Any) -> None:
@@ -69,6 +80,8 @@ class Closure:
         elif isinstance(value, types.MethodType):
             self._search(value.__self__)
             self._search(value.__func__)
+        elif isinstance(value, ParameterDict):  # A fixed selection from what stands below.
+            self._search(value.root)
         elif isinstance(value, list | tuple | dict):
             self._search_container(value)
         elif isinstance(value, types.FunctionType):
@@ -84,7 +97,8 @@ class Closure:
         for item in items:
             self._search(item)
         if len(items) <= _SMALL or len(self.holders) > before:
-            self._containers.append((value, items))
+            if not isinstance(value, tuple):  # Nobody can put anything else into a tuple.
+                self._containers.append((value, items))
             self.statics += tuple((type(i), repr(i)) for i in items if isinstance(i, _PLAIN))
 
     def _search_function(self, function: types.FunctionType) -> None:
@@ -94,6 +108,8 @@ class Closure:
             for cell in function.__closure__ or ():  # Nobody assigns to these: no need to watch.
                 self._search(_contents(cell))
             return
+        for default in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
+            self._search(default)
         names = tuple(dict.fromkeys(_global_names(function.__code__)))
         for read, referred in _references(function, names):
             self._references.append((read, referred))
@@ -189,10 +205,13 @@ def _references(
     function: types.FunctionType, names: Iterable[str]
 ) -> Iterator[tuple[Callable[[], Any], Any]]:
     for cell in function.__closure__ or ():
+        # An empty cell (a function that refers to itself) is read with care, the usual one fast.
+        value = _contents(cell)
         read = functools.partial(_contents, cell)
-        yield read, read()
-    for default in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
-        yield functools.partial(_same, default), default
+        yield (
+            read if value is _MISSING else functools.partial(getattr, cell, "cell_contents"),
+            value,
+        )
     for name in names:
         value = function.__globals__.get(name)
         if _may_lead_on(value):
@@ -204,10 +223,6 @@ def _contents(cell: types.CellType) -> Any:
         return cell.cell_contents
     except ValueError:  # Not assigned yet: a function that refers to itself.
         return _MISSING
-
-
-def _same(value: Any) -> Any:
-    return value
 
 
 def _global_names(code: types.CodeType) -> Iterator[str]:

@@ -23,12 +23,13 @@ from typing import Any, overload
 
 import jax
 
-from ansatz.core import clock, frame
+from ansatz.core import clock
 from ansatz.core.arguments import Arguments
 from ansatz.core.cell import Cell
 from ansatz.core.closures import Closure
 from ansatz.core.deferral import Restart
 from ansatz.core.errors import RecompilationWarning, TraceError
+from ansatz.core.frame import at_top_level, current
 from ansatz.core.node import Node
 from ansatz.core.program import Outgrown, Plan, Program, debugging_nans
 
@@ -55,15 +56,14 @@ class Compiled:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the compiled function; it is traced first if need be."""
-        if frame.current() is None and frame.at_top_level():
-            plan = self._known_plan(args)
-            if plan is not None and plan.is_current():
-                dynamic = plan.arguments.match(args, kwargs)
-                if dynamic is not None:
-                    try:
-                        return plan.run(dynamic)
-                    except (Restart, Outgrown, TraceError):
-                        pass  # Nothing was committed; look again with care.
+        plan = self._plan if self._holder_position is None else self._known_plan(args)
+        if plan is not None and current() is None and at_top_level() and plan.is_current():
+            dynamic = plan.arguments.match(args, kwargs)
+            if dynamic is not None:
+                try:
+                    return plan.run(dynamic)
+                except (Restart, Outgrown, TraceError):
+                    pass  # Nothing was committed; look again with care.
         return self._call_with_care(args, kwargs)
 
     @property
@@ -85,7 +85,7 @@ class Compiled:
     def _call_with_care(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         plan = self._planned(args, kwargs)
         dynamic = plan.arguments.dynamic
-        if frame.current() is not None or not frame.at_top_level():
+        if current() is not None or not at_top_level():
             return plan.run_nested(dynamic)
         try:
             return plan.run(dynamic)

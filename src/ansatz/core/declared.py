@@ -27,6 +27,7 @@ from ansatz.core.errors import (
     DTypeError,
     InitializationError,
     ShapeError,
+    TraceError,
     format_shape,
 )
 from ansatz.core.initializer import FanAxes, FanInUniform, Initializer, Spec, as_initializer
@@ -264,6 +265,7 @@ class Declared(Cell, ArrayOperators):
         if self.has_value and not force_reinit:
             _warn_already_initialized(self.describe())
             return
+        refuse_in_trace(self.describe(), self.has_value)
         seed = random.seeds.next() if seed is None else seed
         planned = self.choose(None, seed, self.path)
         if init is not None:
@@ -408,11 +410,15 @@ def carry_out(plans: dict[Declared, Planned], *, deferrable: bool = True) -> Non
         DeferredInitializationError: a shape is unknown and `deferrable` is false.
     """
     ready = [(c, p) for c, p in plans.items() if not (deferrable and c.is_deferred)]
-    values = [
-        # Where the user had put the old value, the new one belongs as well.
-        jax.device_put(value, cell._value.sharding) if isinstance(cell._value, jax.Array) else value
-        for (cell, _), value in zip(ready, draw_values(ready), strict=True)
-    ]
+    values = draw_values(ready)
+    with jax.ensure_compile_time_eval():
+        values = [
+            # Where the user had put the old value, the new one belongs as well.
+            jax.device_put(value, cell._value.sharding)
+            if isinstance(cell._value, jax.Array)
+            else value
+            for (cell, _), value in zip(ready, values, strict=True)
+        ]
     for cell, planned in plans.items():
         cell.plan(planned)
     for (cell, planned), value in zip(ready, values, strict=True):
@@ -456,6 +462,19 @@ def _fitting(array: np.ndarray[Any, Any], job: random.Job) -> np.ndarray[Any, An
             )
         array = array.astype(spec.dtype)
     return array
+
+
+def refuse_in_trace(what: str, anew: bool) -> None:
+    """Refuse to draw a value again inside of a trace, which goes on with the one of before.
+
+    Raises:
+        TraceError: a JAX trace or an Ansatz transform is under way.
+    """
+    if anew and not (frame.current() is None and frame.at_top_level()):
+        raise TraceError(
+            f"{what} was initialised anew inside a JAX trace or an Ansatz transform, which goes on "
+            "with the values of before; call initialize outside of it"
+        )
 
 
 def _named(spec: Spec) -> str:

@@ -13,13 +13,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Set
 from typing import Any
 
-from ansatz.core import frame, random
+from ansatz.core import random
 from ansatz.core.cell import Cell
-from ansatz.core.declared import Declared, Planned, carry_out, drawing
+from ansatz.core.declared import Declared, Planned, carry_out, drawing, refuse_in_trace
 from ansatz.core.errors import (
     AlreadyInitializedWarning,
     RuleConflictWarning,
-    TraceError,
     UnmatchedRuleWarning,
 )
 from ansatz.core.initializer import Initializer, as_initializer
@@ -92,11 +91,7 @@ def initialize(
     only: Set[Cell] | None = None,
 ) -> InitReport:
     """Initialise the parameters and states below `root`; see `Module.initialize`."""
-    if force_reinit and not (frame.current() is None and frame.at_top_level()):
-        raise TraceError(
-            f"{type(root).__name__} was initialised anew inside a JAX trace or an Ansatz "
-            "transform, which goes on with the values of before; call initialize outside of it"
-        )
+    refuse_in_trace(type(root).__name__, force_reinit)
     rules: dict[Any, Initializer] = {}
     default: Initializer | None = None
     if isinstance(init, Mapping):

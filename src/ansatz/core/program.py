@@ -158,6 +158,7 @@ class Plan:
     ) -> None:
         self.stamp = stamp
         self.closure = closure
+        self._watched = closure.is_watched
         fingerprint = Fingerprint([*closure.holders, *arguments.modules])
         self.reference: Callable[[], Plan | None] = weakref.ref(self)
         self.fingerprint = fingerprint
@@ -171,7 +172,9 @@ class Plan:
 
     def is_current(self) -> bool:
         """Whether nothing that the trace depended on can have changed since this plan was made."""
-        if self.stamp != clock.structure or not self.closure.is_current():
+        if self.stamp != clock.structure:
+            return False
+        if self._watched and not self.closure.is_current():
             return False
         fingerprint = self.fingerprint
         return not fingerprint.volatile or fingerprint.volatile_contents() == fingerprint.contents
