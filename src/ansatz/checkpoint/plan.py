@@ -19,10 +19,11 @@ from ansatz.checkpoint.claims import Claim, Target, match, notes_on_ties, target
 from ansatz.checkpoint.report import LoadReport, LoadRow
 from ansatz.checkpoint.source import Rename, Source, Stored, from_file, from_mapping
 from ansatz.core import frame
-from ansatz.core.declared import Declared, Origin, drawing, merge_shapes
+from ansatz.core.declared import Declared, Origin, drawing
 from ansatz.core.errors import CheckpointError, TraceError, format_shape
 from ansatz.core.module import Module
 from ansatz.core.paths import Selector
+from ansatz.core.shapes import merge_shapes
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike

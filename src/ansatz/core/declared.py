@@ -9,7 +9,6 @@ kept as `Planned` and carried out as soon as it can be.
 from __future__ import annotations
 
 import dataclasses
-import operator
 import threading
 import warnings
 from collections.abc import Iterable, Sequence
@@ -32,12 +31,12 @@ from ansatz.core.errors import (
 )
 from ansatz.core.initializer import FanAxes, FanInUniform, Initializer, Spec, as_initializer
 from ansatz.core.operators import ArrayOperators
+from ansatz.core.shapes import Shape, as_dtype, as_shape, merge_shapes, strong
 from ansatz.core.view import DataView
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
-Shape = tuple[int | None, ...]
 
 drawing = threading.RLock()
 """Held while shapes are settled and values are drawn, so that threads share one first call."""
@@ -102,10 +101,10 @@ class Declared(Cell, ArrayOperators):
         self.fan_axes = fan_axes
         self.origin = Origin("declared")
         if value is UNSET:
-            self._shape = _as_shape(shape)
-            self._dtype: Any = _as_dtype(dtype)
+            self._shape = as_shape(shape)
+            self._dtype: Any = as_dtype(dtype)
             return
-        array = _strong(value if isinstance(value, jax.Array) else jnp.array(value))
+        array = strong(value if isinstance(value, jax.Array) else jnp.array(value))
         self._shape, self._dtype = array.shape, array.dtype
         self._value = array
         self._exposed = True
@@ -133,11 +132,11 @@ class Declared(Cell, ArrayOperators):
         current = self.shape
         if current == new:  # The usual case: every call of a layer says what it expects.
             return
-        merged = merge_shapes(current, _as_shape(new))
+        merged = merge_shapes(current, as_shape(new))
         if merged is None:
             raise ShapeError(
                 f"{self.describe()} has shape {format_shape(current)}, which does not fit "
-                f"{format_shape(_as_shape(new))}. Known dimensions never change: build the layer "
+                f"{format_shape(as_shape(new))}. Known dimensions never change: build the layer "
                 "anew, or check the width of the input.",
                 self,
             )
@@ -324,7 +323,7 @@ class Declared(Cell, ArrayOperators):
                 f"{self.describe()} has dtype {self._dtype}, but the new value has dtype "
                 f"{new.dtype}; nothing was changed. Cast the value: value.astype('{self._dtype}')."
             )
-        return _strong(new if isinstance(new, jax.Array) else jnp.array(new))
+        return strong(new if isinstance(new, jax.Array) else jnp.array(new))
 
     @property
     def data(self) -> DataView:
@@ -348,7 +347,7 @@ class Declared(Cell, ArrayOperators):
         Raises:
             DTypeError: the conversion would leave the kind (floating to integer, say).
         """
-        new = _as_dtype(dtype)
+        new = as_dtype(dtype)
         if jnp.issubdtype(self._dtype, jnp.floating) != jnp.issubdtype(new, jnp.floating):
             raise DTypeError(
                 f"{self.describe()} has dtype {self._dtype}; casting it to {new} would lose its "
@@ -381,18 +380,6 @@ class TentativeFrame(frame.Frame):
     """A frame in which shapes may be found that are committed only if all goes well."""
 
     __slots__ = ()
-
-
-def merge_shapes(a: Sequence[int | None], b: Sequence[int | None]) -> Shape | None:
-    """The shape that fits both, or `None` if there is none."""
-    if len(a) != len(b):
-        return None
-    merged = []
-    for size, other in zip(a, b, strict=True):
-        if size is not None and other is not None and size != other:
-            return None
-        merged.append(other if size is None else size)
-    return tuple(merged)
 
 
 def materialize_all(cells: Iterable[Declared]) -> None:
@@ -498,34 +485,6 @@ def suggest_infer_shape(deferred: dict[str, Declared]) -> str:
         comma = "," if cell.ndim == 1 else ""
         lines.append(f"        self.{name}.shape = ({sizes}{comma})")
     return "\n".join(lines)
-
-
-def _as_shape(shape: int | Sequence[int | None] | None) -> Shape:
-    if shape is None:
-        raise TypeError("a shape is wanted, such as (256, None); None stands for one dimension")
-    sizes: Iterable[int | None] = (shape,) if isinstance(shape, int) else shape
-    checked = tuple(None if size is None else operator.index(size) for size in sizes)
-    if any(size is not None and size < 0 for size in checked):
-        raise ShapeError(
-            f"a shape cannot hold a negative size, got {checked}; None stands for a dimension "
-            "that is not known yet"
-        )
-    return checked
-
-
-def _strong(array: jax.Array) -> jax.Array:
-    """Without the weak type of Python numbers, which would make a compiled function trace anew."""
-    return jax.lax.convert_element_type(array, array.dtype) if array.weak_type else array
-
-
-def _as_dtype(dtype: DTypeLike) -> Any:
-    wanted = jnp.dtype(dtype)
-    if jax.dtypes.canonicalize_dtype(wanted) != wanted:
-        raise DTypeError(
-            f"dtype {wanted} needs 64-bit mode, which is off; call "
-            "jax.config.update('jax_enable_x64', True) before anything else, or use a narrower one"
-        )
-    return wanted
 
 
 def _warn_already_initialized(what: str) -> None:

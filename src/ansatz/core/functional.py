@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from ansatz.core import frame
 from ansatz.core.cell import Cell
-from ansatz.core.declared import Declared, Shape, merge_shapes
+from ansatz.core.declared import Declared
 from ansatz.core.errors import (
     PathError,
     ShapeError,
@@ -22,6 +22,7 @@ from ansatz.core.frame import Frame
 from ansatz.core.module import Module
 from ansatz.core.parameter import State
 from ansatz.core.paths import names_of
+from ansatz.core.shapes import Shape, merge_shapes
 
 
 def functional_call(

@@ -14,9 +14,10 @@ from typing import Any, Self
 from ansatz.core import clock, random
 from ansatz.core.cell import Cell
 from ansatz.core.containers import TrackedDict, TrackedList, entries, refuse_tracers, track
-from ansatz.core.declared import Declared, merge_shapes
+from ansatz.core.declared import Declared
 from ansatz.core.errors import StructureError, TieError, did_you_mean, format_shape
 from ansatz.core.parameter import Parameter
+from ansatz.core.shapes import merge_shapes
 
 _MISSING = object()
 _PLAIN = (bool, int, float, str, bytes, type(None))

@@ -12,11 +12,12 @@ from typing import Any
 
 import jax
 
-from ansatz.core.declared import Origin, Planned, Shape, merge_shapes
+from ansatz.core.declared import Origin, Planned
 from ansatz.core.errors import TieError, format_shape
 from ansatz.core.node import Node, check_tie
 from ansatz.core.parameter import GradReq, Parameter
 from ansatz.core.paths import find, names_of, replace
+from ansatz.core.shapes import Shape, merge_shapes
 
 
 class TransposedParameter(Parameter):

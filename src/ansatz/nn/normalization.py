@@ -14,10 +14,10 @@ import jax
 import jax.numpy as jnp
 
 from ansatz.core import deferral, frame
-from ansatz.core.declared import merge_shapes
 from ansatz.core.errors import ShapeError, format_shape
 from ansatz.core.module import Module
 from ansatz.core.parameter import Parameter, State
+from ansatz.core.shapes import merge_shapes
 from ansatz.nn.precision import at_least_float32, floating_dtype_of
 from ansatz.nn.sharing import Params, share
 from ansatz.nn.sizes import checked_width, size_along

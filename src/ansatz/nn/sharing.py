@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansatz.core.collection import ParameterDict
-from ansatz.core.declared import merge_shapes
 from ansatz.core.errors import TieError, did_you_mean
 from ansatz.core.module import Module
 from ansatz.core.node import check_tie
 from ansatz.core.parameter import Parameter
 from ansatz.core.paths import find
+from ansatz.core.shapes import merge_shapes
 
 Params = Mapping[str, Parameter] | None
 """What `params=` takes: parameters by local name, or nothing to share."""

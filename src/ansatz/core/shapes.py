@@ -1,0 +1,67 @@
+"""Shapes with unknown dimensions, and dtypes as they are declared."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+
+from ansatz.core.errors import DTypeError, ShapeError
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
+
+Shape = tuple[int | None, ...]
+
+
+def merge_shapes(a: Sequence[int | None], b: Sequence[int | None]) -> Shape | None:
+    """The shape that fits both, or `None` if there is none."""
+    if len(a) != len(b):
+        return None
+    merged = []
+    for size, other in zip(a, b, strict=True):
+        if size is not None and other is not None and size != other:
+            return None
+        merged.append(other if size is None else size)
+    return tuple(merged)
+
+
+def as_shape(shape: int | Sequence[int | None] | None) -> Shape:
+    """A shape as users write it, checked: a number stands for one dimension.
+
+    Raises:
+        ShapeError: a size is negative.
+    """
+    if shape is None:
+        raise TypeError("a shape is wanted, such as (256, None); None stands for one dimension")
+    sizes: Iterable[int | None] = (shape,) if isinstance(shape, int) else shape
+    checked = tuple(None if size is None else operator.index(size) for size in sizes)
+    if any(size is not None and size < 0 for size in checked):
+        raise ShapeError(
+            f"a shape cannot hold a negative size, got {checked}; None stands for a dimension "
+            "that is not known yet"
+        )
+    return checked
+
+
+def strong(array: jax.Array) -> jax.Array:
+    """Without the weak type of Python numbers, which would make a compiled function trace anew."""
+    return jax.lax.convert_element_type(array, array.dtype) if array.weak_type else array
+
+
+def as_dtype(dtype: DTypeLike) -> Any:
+    """A dtype as users write it, checked.
+
+    Raises:
+        DTypeError: it has 64 bits, and JAX would narrow it in silence.
+    """
+    wanted = jnp.dtype(dtype)
+    if jax.dtypes.canonicalize_dtype(wanted) != wanted:
+        raise DTypeError(
+            f"dtype {wanted} needs 64-bit mode, which is off; call "
+            "jax.config.update('jax_enable_x64', True) before anything else, or use a narrower one"
+        )
+    return wanted
