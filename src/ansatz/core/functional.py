@@ -20,7 +20,7 @@ from ansatz.core.errors import (
 )
 from ansatz.core.frame import Frame
 from ansatz.core.module import Module
-from ansatz.core.parameter import State
+from ansatz.core.parameter import Parameter
 from ansatz.core.paths import names_of
 from ansatz.core.shapes import Shape, merge_shapes
 
@@ -35,8 +35,8 @@ def functional_call(
 
     Args:
         net: a module.
-        state: `{path: array}` with one entry for each distinct parameter and state, as
-            `net.state_dict()` gives it.
+        state: `{path: array}` with one entry for each distinct parameter, and for those states
+            that shall not have the network's own values; `net.state_dict()` gives all.
         *args: what `forward` takes.
         return_state: true to return `(output, new state)`; needed if the call writes a state, as
             batch norm and dropout do in training.
@@ -104,7 +104,7 @@ def _given_cells(net: Module, state: Mapping[str, Any]) -> dict[str, _Name]:
             given[name] = _Name(cell, name in names.transposed)
             declared = cell.shape[::-1] if name in names.transposed else cell.shape
             _check_shape(declared, name, state[name])
-        elif not (isinstance(cell, State) and cell.optional):
+        elif isinstance(cell, Parameter):
             missing.append(names.path)
     unknown = [name for name in state if name not in known]
     if unknown or missing:
