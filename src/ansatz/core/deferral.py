@@ -133,7 +133,7 @@ def _run_abstractly(
 ) -> dict[Declared, tuple[int, ...]]:
     leaves, treedef = flatten((tuple(args), dict(kwargs)))
     abstract = {
-        str(index): jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
+        str(index): jax.ShapeDtypeStruct(leaf.shape, _jax_dtype(leaf))
         for index, leaf in enumerate(leaves)
         if is_array(leaf)
     }
@@ -148,6 +148,13 @@ def _run_abstractly(
 
     jax.eval_shape(run, abstract)
     return shapes
+
+
+def _jax_dtype(leaf: Any) -> Any:
+    """The dtype that JAX gives an array: float64 of NumPy becomes float32 in 32-bit mode."""
+    if isinstance(leaf, np.ndarray | np.generic):
+        return jax.dtypes.canonicalize_dtype(leaf.dtype)
+    return leaf.dtype
 
 
 def _run_concretely(

@@ -47,7 +47,18 @@ _COLUMNS = (
     _Column("mean", lambda row: _number(row.mean), lambda row: _alarm(row.mean), right=True),
     _Column("std", lambda row: _number(row.std), lambda row: _alarm(row.std), right=True),
 )
-_ORIGIN = _Column("origin", lambda row: row.origin, lambda row: "dim")
+
+
+def _short_origin(row: SummaryRow) -> str:
+    """The origin with what matters first, since a narrow table cuts its end."""
+    text = row.origin.removeprefix("initialised by ")
+    if text.endswith(_UPDATED):
+        return f"updated, was {text.removesuffix(_UPDATED)}"
+    return text
+
+
+_UPDATED = ", then updated"
+_ORIGIN = _Column("origin", _short_origin, lambda row: "dim")
 
 
 def lines(
