@@ -201,30 +201,6 @@ def test_a_trace_that_fails_leaves_every_cell_intact():
     step(net, X)
 
 
-def test_a_run_that_fails_leaves_every_cell_intact():
-    state, broken = az.State(jnp.zeros(3)), [False]
-
-    def callback(value):
-        if broken[0]:
-            raise RuntimeError("host")
-        return np.asarray(value)
-
-    @az.jit
-    def step():
-        shape = jax.ShapeDtypeStruct((3,), "float32")
-        state.value = jax.pure_callback(callback, shape, state.value) + 1
-
-    step()
-    step()
-    broken[0] = True
-    with pytest.raises(Exception, match="host"):
-        step()
-    assert state.value.tolist() == [2, 2, 2]
-    broken[0] = False
-    step()
-    assert state.value.tolist() == [3, 3, 3]
-
-
 @pytest.mark.parametrize("late", [False, True])
 def test_debug_nans_finds_the_operation_and_leaves_every_cell_intact(late):
     state = az.State(jnp.ones(3))

@@ -72,6 +72,11 @@ class Arguments:
     __hash__ = None  # type: ignore[assignment]
 
     @property
+    def first_module(self) -> Node | None:
+        """The module that plans for such a call are kept with."""
+        return next((leaf for leaf in self.modules if isinstance(leaf, Node)), None)
+
+    @property
     def key(self) -> Hashable:
         """What is the same for every call that fits one program."""
         places = tuple(i for i, _ in self.holders), tuple(i for i, _ in self.nested)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 import types
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from operator import is_
 from typing import Any
@@ -74,7 +75,9 @@ class Closure:
         if id(value) in self._seen or len(self._seen) > _MOST_OBJECTS:
             return
         self._seen[id(value)] = value
-        if isinstance(value, functools.partial):
+        if isinstance(value, weakref.ref):
+            self._search(value())
+        elif isinstance(value, functools.partial):
             for part in (value.func, *value.args, *value.keywords.values()):
                 self._search(part)
         elif isinstance(value, types.MethodType):

@@ -83,35 +83,44 @@ class Compiled:
         return None
 
     def _call_with_care(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        plan = self._planned(args, kwargs)
-        dynamic = plan.arguments.dynamic
-        if current() is not None or not at_top_level():
-            return plan.run_nested(dynamic)
-        try:
-            return plan.run(dynamic)
-        except (Restart, Outgrown):
-            # Other shapes took another way through the function: trace it for them alone.
-            return self._planned(args, kwargs, anew=True).run(dynamic)
+        narrower: Program | None = None
+        for _ in range(_MOST_TRACES):
+            plan, dynamic = self._planned(args, kwargs, narrower)
+            try:
+                if current() is not None or not at_top_level():
+                    return plan.run_nested(dynamic)
+                return plan.run(dynamic)
+            except Restart:  # Shapes were settled on a way that other arrays had not taken.
+                narrower = None
+            except Outgrown:  # These shapes touch other cells; one program shall serve them all.
+                narrower = plan.program
+        raise self._endless()
 
     def _planned(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any], *, anew: bool = False
-    ) -> Plan:
-        """A plan for this call: an existing program bound to its modules, or a new one."""
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], narrower: Program | None = None
+    ) -> tuple[Plan, Any]:
+        """A plan for this call and its arrays: of an existing program, or of a new one."""
         arguments = Arguments(args, kwargs, self._static_positions, self._static_names)
         arguments.check(self._function)
-        known = self._known_plan(args)
-        if known is not None and not anew and known.is_current() and known.arguments == arguments:
-            known.arguments = arguments
-            return known
+        # The arrays of a call do not stay with the plan.
+        dynamic, arguments.dynamic = arguments.dynamic, None
+        known = self._plan_of(arguments)
+        if (
+            known is not None
+            and narrower is None
+            and known.is_current()
+            and known.arguments == arguments
+        ):
+            return known, dynamic
         extra: list[Cell] = []
         for _ in range(_MOST_TRACES):
             plan = Plan(clock.structure, Closure(self._function), arguments, extra)
             key = self._key(plan, arguments)
-            program = None if anew else self._programs.get(key)
+            program = None if narrower is not None else self._programs.get(key)
             if program is None:
                 program = Program(self._function, donate=self._donate)
                 try:
-                    program.discover(plan)
+                    program.discover(plan, dynamic, narrower)
                 except Restart:
                     extra = plan.extra
                     continue
@@ -119,12 +128,17 @@ class Compiled:
                     self._traces_before += program.traces
                     program.traces = 0
                 program.keep_alive = plan.fingerprint.kept
+                replaced = self._programs.get(key)
+                self._traces_before += replaced.traces if replaced is not None else 0
                 self._programs[key] = program
                 self._warn_if_many()
             plan.bind(program)
             self._remember(plan)
-            return plan
-        raise TraceError(
+            return plan, dynamic
+        raise self._endless()
+
+    def _endless(self) -> TraceError:
+        return TraceError(
             f"{self!r} was traced {_MOST_TRACES} times and met new states or parameters each "
             "time; create states, parameters and modules outside of the compiled function"
         )
@@ -140,18 +154,24 @@ class Compiled:
             ) from None
         return key
 
+    def _plan_of(self, arguments: Arguments) -> Plan | None:
+        first = arguments.first_module
+        if first is None or self._plan is not None:
+            return self._plan
+        known: Plan | None = first._plans.get(self) if first._plans is not None else None
+        return known
+
     def _remember(self, plan: Plan) -> None:
         """Keep the plan with the first module among the arguments, so that it dies with it."""
-        holders = plan.arguments.holders
-        first = next(((i, h) for i, h in holders if isinstance(h, Node)), None)
+        first = plan.arguments.first_module
         if first is None or plan.closure.holders:
             self._plan, self._holder_position = plan, None
             return
-        position, holder = first
-        self._plan, self._holder_position = None, position
-        if holder._plans is None:
-            object.__setattr__(holder, "_plans", weakref.WeakKeyDictionary())
-        holder._plans[self] = plan
+        positions = (i for i, holder in plan.arguments.holders if holder is first)
+        self._plan, self._holder_position = None, next(positions, None)
+        if first._plans is None:
+            object.__setattr__(first, "_plans", weakref.WeakKeyDictionary())
+        first._plans[self] = plan
 
     def _warn_if_many(self) -> None:
         if len(self._programs) >= _MANY_PROGRAMS and not self._warned:
@@ -169,21 +189,38 @@ class Compiled:
 
         `lower(...).as_text()` is StableHLO, `lower(...).compile().as_text()` the optimised HLO.
         """
-        plan = self._planned(args, kwargs)
+        plan, dynamic = self._planned(args, kwargs)
         program = plan.program
         assert program is not None
         program.active = plan.reference
         return program.executable.lower(
             [cell._value for cell in plan.donated],
             [cell._value for cell in plan.kept],
-            plan.arguments.dynamic,
+            dynamic,
         )
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
-        return self if instance is None else functools.partial(self, instance)
+        return self if instance is None else BoundCompiled(self, instance)
 
     def __repr__(self) -> str:
         return f"az.jit({getattr(self._function, '__qualname__', self._function)})"
+
+
+class BoundCompiled(functools.partial[Any]):
+    """A compiled method of one module: call it like the method."""
+
+    @property
+    def traces(self) -> int:
+        """How often the method was traced so far, for all modules together."""
+        traces: int = self.func.traces  # type: ignore[attr-defined]
+        return traces
+
+    def lower(self, *args: Any, **kwargs: Any) -> jax.stages.Lowered:
+        """The program before compilation; see `Compiled.lower`."""
+        lowered: jax.stages.Lowered = self.func.lower(  # type: ignore[attr-defined]
+            *self.args, *args, **kwargs
+        )
+        return lowered
 
 
 @overload
@@ -237,17 +274,24 @@ def jit(
         return functools.partial(jit, static_argnames=names, donate=donate)
     if inspect.ismethod(function) and isinstance(function.__self__, Node):
         compiled = Compiled(function.__func__, names, donate)
-        return functools.partial(compiled, function.__self__)
+        return BoundCompiled(compiled, function.__self__)
     return Compiled(function, names, donate)
 
 
-def _positions(function: Callable[..., Any], names: frozenset[str]) -> frozenset[int]:
+def _positions(function: Any, names: frozenset[str]) -> frozenset[int]:
     if not names:
         return frozenset()
-    parameters = list(inspect.signature(function).parameters)
+    called = getattr(function, "forward", function) if isinstance(function, Node) else function
+    parameters = inspect.signature(called).parameters
+    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     unknown = names.difference(parameters)
-    if unknown:
+    if unknown and not open_ended:
         raise ValueError(
-            f"static_argnames names {sorted(unknown)}, but {function!r} takes {parameters}"
+            f"static_argnames names {sorted(unknown)}, but {function!r} takes {list(parameters)}"
         )
-    return frozenset(parameters.index(name) for name in names)
+    positional = [
+        name
+        for name, parameter in parameters.items()
+        if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+    ]
+    return frozenset(i for i, name in enumerate(positional) if name in names)

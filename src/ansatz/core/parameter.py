@@ -62,7 +62,7 @@ class State(Declared):
             shape=declared,
             dtype=dtype,
             init=None if given else init,
-            fallback=None if not given else _Keep(value),
+            fallback=_Keep(value) if given and not isinstance(value, jax.core.Tracer) else None,
             fan_axes=(1, 0),
         )
         self.optional = optional

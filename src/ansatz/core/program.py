@@ -81,30 +81,49 @@ class Program:
         self.executable = jax.jit(_named(self._call_inner, function), donate_argnums=0)
         self.keep_alive: list[Any] = []
 
-    def discover(self, plan: Plan) -> None:
+    def discover(self, plan: Plan, dynamic: Any, narrower: Program | None = None) -> None:
         """Trace once, and find which cells are read and written.
+
+        Args:
+            plan: the modules at hand.
+            dynamic: the arrays among the arguments.
+            narrower: a program that this one replaces; what it reads and writes is kept, so that
+                one program serves all shapes, whichever way they take through the function.
 
         Raises:
             Restart: cells outside the inputs were met, or shapes were settled; trace anew.
         """
         self.active = plan.reference
+        if narrower is not None:
+            plan.extend(map(plan.resolve, narrower.touched))
         self.inputs = [plan.address(cell) for cell in plan.inputs]
         self._found: _Record | None = None
         values = [_value_or_shape(cell) for cell in plan.inputs]
-        self._inner.trace(values, plan.arguments.dynamic)
+        self._inner.trace(values, dynamic)
         found = self._found
         assert found is not None
         self._found = None
         if found.missed:
             plan.extend(found.missed)
             raise Restart
+        before = [] if narrower is None else [plan.resolve(each) for each in narrower.outputs]
+        reads = [] if narrower is None else [plan.resolve(each) for each in narrower.touched]
+        written = list(dict.fromkeys([*before, *found.written]))
+        if written != found.written:  # The trace at hand does not give all that is wanted.
+            self._inner = jax.jit(_named(self._trace, self.function))
         numbers = {cell: i for i, cell in enumerate(plan.inputs)}
-        self.outputs = [plan.address(cell) for cell in found.written]
-        used = {numbers[c] for c in (*found.reads, *found.written) if c in numbers}
-        self.donated = [numbers[c] for c in found.written if c in numbers and self.donate]
-        self.kept = [i for i in range(len(values)) if i in used and i not in self.donated]
+        self.outputs = [plan.address(cell) for cell in written]
+        used = {numbers[c] for c in (*found.reads, *reads, *written) if c in numbers}
+        self.donated = [numbers[c] for c in written if c in numbers and self.donate]
+        self.kept = sorted(used.difference(self.donated))
         self._avals = [_as_shapes(value) for value in values]
         self._sealed = True
+
+    @property
+    def touched(self) -> list[_Address]:
+        """The cells that are read or written."""
+        used = [self.inputs[i] for i in (*self.donated, *self.kept)]
+        return list(dict.fromkeys([*used, *self.outputs]))
 
     def _trace(self, values: list[Any], dynamic: Any) -> tuple[Any, list[Any]]:
         """The pure function that JAX traces."""
@@ -112,8 +131,11 @@ class Program:
         plan = self.active()
         assert plan is not None
         cells = [plan.resolve(address) for address in self.inputs]
+        visible = dict(zip(cells, values, strict=True))
+        if self._sealed:  # What is not used has no value here: another branch may ask for it.
+            visible = {cells[i]: values[i] for i in (*self.donated, *self.kept)}
         args, kwargs = plan.arguments.rebuild(dynamic)
-        with _TraceFrame(dict(zip(cells, values, strict=True))) as inner:
+        with _TraceFrame(visible) as inner:
             result = self.function(*args, **kwargs)
             if not self._sealed:
                 # Cells that were made in this trace are gone with it.
@@ -125,7 +147,8 @@ class Program:
                 self._found = _Record(list(inner.reads), list(inner.missed), list(written))
                 return result, list(written.values())
             outputs = [plan.resolve(address) for address in self.outputs]
-            if inner.missed or not set(outputs).issuperset(inner.writes):
+            local = {cell for cell in inner.writes if isinstance(cell._value, jax.core.Tracer)}
+            if inner.missed or inner.writes.keys() - local - set(outputs):
                 raise Outgrown
             return result, [inner.read(cell) for cell in outputs]
 
@@ -157,6 +180,7 @@ class Plan:
         extra: Iterable[Cell] = (),
     ) -> None:
         self.stamp = stamp
+        self.debugging_nans = debugging_nans()
         self.closure = closure
         self._watched = closure.is_watched
         fingerprint = Fingerprint([*closure.holders, *arguments.modules])
@@ -172,7 +196,7 @@ class Plan:
 
     def is_current(self) -> bool:
         """Whether nothing that the trace depended on can have changed since this plan was made."""
-        if self.stamp != clock.structure:
+        if self.stamp != clock.structure or self.debugging_nans != debugging_nans():
             return False
         if self._watched and not self.closure.is_current():
             return False
