@@ -281,7 +281,7 @@ def jit(
 def _positions(function: Any, names: frozenset[str]) -> frozenset[int]:
     if not names:
         return frozenset()
-    called = getattr(function, "forward", function) if isinstance(function, Node) else function
+    called: Any = getattr(function, "forward", function) if isinstance(function, Node) else function
     parameters = inspect.signature(called).parameters
     open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     unknown = names.difference(parameters)
