@@ -247,6 +247,7 @@ class Declared(Cell, ArrayOperators):
         self.origin = origin
         if not fresh:
             self.mark_exposed()
+        clock.array_exposed()  # So that the next compiled update is noted in `origin`.
 
     def drop_grad(self) -> None:
         """Zero the gradient, where there is one."""
@@ -279,8 +280,8 @@ class Declared(Cell, ArrayOperators):
         """Check `new` against the declared shape and dtype and make it the value."""
         checked = self.check_value(new)
         super().assign(checked)
+        self.shape = checked.shape
         if frame.current() is None:
-            self._shape = checked.shape
             self.origin = Origin("edited")
 
     def write_outside(self, value: Any) -> None:
@@ -347,6 +348,11 @@ class Declared(Cell, ArrayOperators):
         Raises:
             DTypeError: the conversion would leave the kind (floating to integer, say).
         """
+        if not (frame.current() is None and frame.at_top_level()):
+            raise TraceError(
+                f"{self.describe()} was cast inside a JAX trace or an Ansatz transform; cast it "
+                "outside, or cast what is read there: p.value.astype(…)"
+            )
         new = as_dtype(dtype)
         if jnp.issubdtype(self._dtype, jnp.floating) != jnp.issubdtype(new, jnp.floating):
             raise DTypeError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -65,13 +65,16 @@ class ArrayOperators:
     __itruediv__ = _in_place(operator.truediv)
     __floordiv__ = _binary(operator.floordiv)
     __rfloordiv__ = _reflected(operator.floordiv)
+    __ifloordiv__ = _in_place(operator.floordiv)
     __mod__ = _binary(operator.mod)
     __rmod__ = _reflected(operator.mod)
+    __imod__ = _in_place(operator.mod)
     __pow__ = _binary(operator.pow)
     __rpow__ = _reflected(operator.pow)
     __ipow__ = _in_place(operator.pow)
     __matmul__ = _binary(operator.matmul)
     __rmatmul__ = _reflected(operator.matmul)
+    __imatmul__ = _in_place(operator.matmul)
     __lt__ = _binary(operator.lt)
     __le__ = _binary(operator.le)
     __gt__ = _binary(operator.gt)
@@ -104,3 +107,7 @@ class ArrayOperators:
 
     def __len__(self) -> int:
         return len(self.value)
+
+    def __iter__(self) -> Iterator[jax.Array]:
+        # Without it, Python counts upwards until an IndexError, which JAX arrays never raise.
+        return iter(self.value)
