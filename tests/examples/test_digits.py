@@ -34,7 +34,7 @@ def test_the_loaded_network_is_as_good_to_the_last_digit(told):
         "look.weight (256, None) -> (256, 64)",
         "(rule Dense)",
         "one object? True",
-        "edited, then updated",
+        "updated, was edited",
         "look.weight    moved by at most 0\n",
         "= ponder.weight",
     ],
