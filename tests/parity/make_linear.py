@@ -1,0 +1,13 @@
+"""Makes `fixtures/linear.safetensors` with PyTorch: `python -m tests.parity.make_linear`."""
+
+import torch
+from torch import nn
+
+from tests.parity.recording import Recorder
+
+if __name__ == "__main__":
+    recorder = Recorder("linear")
+    recorder.record("linear", nn.Linear(5, 3), torch.randn(4, 5))
+    recorder.record("linear without bias", nn.Linear(5, 3, bias=False), torch.randn(4, 5))
+    recorder.record("linear over three axes", nn.Linear(5, 3), torch.randn(2, 4, 5))
+    recorder.save()
