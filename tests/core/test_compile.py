@@ -444,3 +444,33 @@ def test_a_call_through_a_held_function_is_followed():
     outer = Call(lambda x: net(x))
     assert_allclose(az.jit(run)(outer, X), net(X), rtol=1e-5)
     assert list(az.grad(mean_square)(outer, X)) == []
+
+
+@pytest.mark.parametrize("given", ["traced", "constant"])
+def test_a_known_program_called_in_a_plain_trace_loses_no_write_silently(given):
+    count = az.State(jnp.zeros(()))
+
+    @az.jit
+    def tick(x):
+        count.value = count.value + 1
+        return x * 2
+
+    tick(1.0)
+    tick(1.0)  # The program and its plan are known by now, and nothing was read in between.
+    refused = pytest.raises(az.TraceError, match="written inside a plain JAX transformation")
+    with pytest.warns(az.StaleParameterWarning), refused:
+        jax.jit(lambda x: x + tick(x if given == "traced" else 1.0))(1.0)
+    assert count.value == 2
+
+
+def test_a_known_program_that_writes_nothing_becomes_part_of_a_plain_trace():
+    scale = az.State(jnp.full((), 3.0))
+
+    @az.jit
+    def scaled(x):
+        return x * scale.value
+
+    scaled(1.0)
+    with pytest.warns(az.StaleParameterWarning):
+        assert jax.jit(scaled)(2.0) == 6
+    assert jax.grad(scaled)(2.0) == 3

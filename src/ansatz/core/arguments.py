@@ -41,6 +41,8 @@ class Arguments:
         if self.nested:
             dynamic = ([leaf for leaf in leaves if not deferral.is_holder(leaf)],)
         self.dynamic = dynamic
+        fixed = (self.static, self.static_kwargs, self.holders, self.nested, self.names)
+        self._all_move = not any(fixed)
 
     @property
     def modules(self) -> list[Node | Cell]:
@@ -87,14 +89,14 @@ class Arguments:
         """The arrays of another call if all else is the same, or `None`."""
         if len(args) != self.n_args or self.nested:
             return None
+        if self._all_move and not kwargs:
+            return args, kwargs
         for i, holder in self.holders:
             if args[i] is not holder:
                 return None
         for i, value in self.static:
             if type(args[i]) is not type(value) or args[i] != value:
                 return None
-        if not kwargs and not self.names and not self.static_kwargs:
-            return tuple([args[i] for i in self.moving]), kwargs
         if len(kwargs) != len(self.names) + len(self.static_kwargs):
             return None
         for name, value in self.static_kwargs:

@@ -41,6 +41,7 @@ class Closure:
     def __init__(self, root: Any) -> None:
         self.holders: list[Any] = []
         self.statics: tuple[Any, ...] = ()
+        self._variables: list[tuple[types.CellType, Any]] = []
         self._references: list[tuple[Callable[[], Any], Any]] = []
         self._containers: list[tuple[_Container, list[Any]]] = []
         self._objects: list[tuple[dict[str, Any], int]] = []
@@ -51,11 +52,14 @@ class Closure:
     @property
     def is_watched(self) -> bool:
         """Whether there is anything that may change unnoticed."""
-        return bool(self._references or self._containers or self._objects)
+        return bool(self._variables or self._references or self._containers or self._objects)
 
     def is_current(self) -> bool:
         """Whether each variable and container that was followed still holds the same objects."""
         try:
+            for variable, value in self._variables:
+                if variable.cell_contents is not value:
+                    return False
             for read, value in self._references:
                 if read() is not value:
                     return False
@@ -114,11 +118,24 @@ class Closure:
         for default in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
             self._search(default)
         names = tuple(dict.fromkeys(_global_names(function.__code__)))
-        for read, referred in _references(function, names):
-            self._references.append((read, referred))
-            self._search(referred)
-            if isinstance(referred, types.ModuleType | type):
-                self._search_names(vars(referred), names)
+        for variable in function.__closure__ or ():
+            value = _contents(variable)
+            if value is _MISSING:  # A function that refers to itself: to be read with care.
+                self._references.append((functools.partial(_contents, variable), value))
+            else:
+                self._variables.append((variable, value))
+            self._follow(value, names)
+        for name in names:
+            value = function.__globals__.get(name)
+            if _may_lead_on(value):
+                self._references.append((functools.partial(function.__globals__.get, name), value))
+                self._follow(value, names)
+
+    def _follow(self, value: Any, names: tuple[str, ...]) -> None:
+        """Search what a variable holds; of a namespace, what `names` may select."""
+        self._search(value)
+        if isinstance(value, types.ModuleType | type):
+            self._search_names(vars(value), names)
 
     def _search_names(self, namespace: Mapping[str, Any], names: Iterable[str]) -> None:
         """Search what a function may mean by `module.name` or `Class.name`."""
@@ -202,23 +219,6 @@ def _items(container: _Container) -> Iterable[Any]:
 
 def _is_of_library(module: str | None) -> bool:
     return (module or "").partition(".")[0] in _LIBRARIES
-
-
-def _references(
-    function: types.FunctionType, names: Iterable[str]
-) -> Iterator[tuple[Callable[[], Any], Any]]:
-    for cell in function.__closure__ or ():
-        # An empty cell (a function that refers to itself) is read with care, the usual one fast.
-        value = _contents(cell)
-        read = functools.partial(_contents, cell)
-        yield (
-            read if value is _MISSING else functools.partial(getattr, cell, "cell_contents"),
-            value,
-        )
-    for name in names:
-        value = function.__globals__.get(name)
-        if _may_lead_on(value):
-            yield functools.partial(function.__globals__.get, name), value
 
 
 def _contents(cell: types.CellType) -> Any:

@@ -57,7 +57,7 @@ class Compiled:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the compiled function; it is traced first if need be."""
         plan = self._plan if self._holder_position is None else self._known_plan(args)
-        if plan is not None and current() is None and at_top_level() and plan.is_current():
+        if plan is not None and current() is None and plan.is_current():
             dynamic = plan.arguments.match(args, kwargs)
             if dynamic is not None:
                 try:

@@ -30,7 +30,7 @@ current = _innermost.get
 
 def trace_state() -> Any:
     """A value that is equal for equal JAX traces, and differs inside every transformation."""
-    return get_opaque_trace_state(convention="flax")
+    return get_opaque_trace_state()
 
 
 _top_level = trace_state()
@@ -38,7 +38,7 @@ _top_level = trace_state()
 
 def at_top_level() -> bool:
     """True where no JAX transformation is tracing."""
-    return bool(trace_state() == _top_level)
+    return bool(get_opaque_trace_state() == _top_level)
 
 
 def is_staging() -> bool:

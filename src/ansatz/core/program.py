@@ -77,7 +77,7 @@ class Program:
         self.traces = 0
         self._sealed = False
         self._avals: list[Any] = []
-        self._inner = jax.jit(_named(self._trace, function))
+        self.call = jax.jit(_named(self._trace, function))
         self.executable = jax.jit(_named(self._call_inner, function), donate_argnums=0)
         self.keep_alive: list[Any] = []
 
@@ -96,10 +96,10 @@ class Program:
         self.active = plan.reference
         if narrower is not None:
             plan.extend(map(plan.resolve, narrower.touched))
-        self.inputs = [plan.address(cell) for cell in plan.inputs]
+        self.inputs = plan.addresses(plan.inputs)
         self._found: _Record | None = None
         values = [_value_or_shape(cell) for cell in plan.inputs]
-        self._inner.trace(values, dynamic)
+        self.call.trace(values, dynamic)
         found = self._found
         assert found is not None
         self._found = None
@@ -110,9 +110,9 @@ class Program:
         reads = [] if narrower is None else [plan.resolve(each) for each in narrower.touched]
         written = list(dict.fromkeys([*before, *found.written]))
         if written != found.written:  # The trace at hand does not give all that is wanted.
-            self._inner = jax.jit(_named(self._trace, self.function))
+            self.call = jax.jit(_named(self._trace, self.function))
         numbers = {cell: i for i, cell in enumerate(plan.inputs)}
-        self.outputs = [plan.address(cell) for cell in written]
+        self.outputs = plan.addresses(written)
         used = {numbers[c] for c in (*found.reads, *reads, *written) if c in numbers}
         self.donated = [numbers[c] for c in written if c in numbers and self.donate]
         self.kept = sorted(used.difference(self.donated))
@@ -161,12 +161,7 @@ class Program:
         for i, value in enumerate(values):
             if value is None:  # In reach, but the trace never looked at it.
                 values[i] = _zeros(self._avals[i])
-        return self._inner(values, dynamic)
-
-    def nested(self, values: list[Any], dynamic: Any) -> tuple[Any, list[Any]]:
-        """Call from within another trace: nothing is donated."""
-        result: tuple[Any, list[Any]] = self._inner(values, dynamic)
-        return result
+        return self.call(values, dynamic)
 
 
 class Plan:
@@ -210,15 +205,22 @@ class Plan:
                 self.extra.append(cell)
                 self.inputs.append(cell)
 
-    def address(self, cell: Cell) -> _Address:
-        """Where `cell` stands, in terms that hold for another network as well."""
-        number = self._numbers.get(cell)
-        if number is not None:
-            return _Address("cell", number)
-        for owner, number in self._numbers.items():
-            if isinstance(owner, Parameter) and owner._grad is cell:
-                return _Address("grad", number)
-        return _Address("fixed", cell)
+    def addresses(self, cells: Iterable[Cell]) -> list[_Address]:
+        """Where `cells` stand, in terms that hold for another network as well."""
+        gradients = {
+            owner._grad: number
+            for owner, number in self._numbers.items()
+            if isinstance(owner, Parameter) and owner._grad is not None
+        }
+        addresses = []
+        for cell in cells:
+            if cell in self._numbers:
+                addresses.append(_Address("cell", self._numbers[cell]))
+            elif cell in gradients:
+                addresses.append(_Address("grad", gradients[cell]))
+            else:
+                addresses.append(_Address("fixed", cell))
+        return addresses
 
     def resolve(self, address: _Address) -> Cell:
         """The cell of this plan at `address`."""
@@ -245,11 +247,18 @@ class Plan:
             cell.materialize()
 
     def run(self, dynamic: Any) -> Any:
-        """Execute at the top level, and commit what was written."""
+        """Execute at the top level, and commit what was written.
+
+        Raises:
+            Restart: a plain JAX trace is under way after all, and nothing was committed.
+        """
         program = self.program
         assert program is not None
         program.active = self.reference
-        if self._exposures != clock.exposures:
+        # Asking JAX for its state takes long, and a trace shows in what is about to be committed.
+        if self._exposures != clock.exposures or not self.outputs:
+            if not frame.at_top_level():
+                raise Restart
             self._exposures = clock.exposures
             for cell in self.donated:
                 cell.protect()
@@ -258,6 +267,8 @@ class Plan:
         result, values = program.executable(
             [cell._value for cell in self.donated], [cell._value for cell in self.kept], dynamic
         )
+        if values and isinstance(values[0], jax.core.Tracer):
+            raise Restart
         for cell, value in zip(self.outputs, values, strict=True):
             cell._value = value
         return result
@@ -271,7 +282,7 @@ class Plan:
             cell.value if i in program.kept or i in program.donated else _zeros(program._avals[i])
             for i, cell in enumerate(self.nested_inputs)
         ]
-        result, written = program.nested(values, dynamic)
+        result, written = program.call(values, dynamic)  # Nothing is donated.
         frame.commit(dict(zip(self.outputs, written, strict=True)))
         return result
 

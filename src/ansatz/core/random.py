@@ -14,8 +14,10 @@ from __future__ import annotations
 
 import hashlib
 import math
+import mmap
 import os
 import secrets
+import sys
 import threading
 from collections import deque
 from collections.abc import Sequence
@@ -39,7 +41,10 @@ other, short enough that its working arrays stay in the cache.
 
 _THREADING_PAYS_FROM = 1 << 18
 _ALIGNMENT = 64  # XLA's CPU client adopts a host buffer without a copy if it is aligned so.
-_HUGE_PAGE = 1 << 21  # Memory that is aligned so comes in huge pages: far fewer page faults.
+# NumPy asks for huge pages from this size on. Where memory is fragmented, the kernel then first
+# moves other pages out of the way, which took three times as long as drawing the numbers.
+_MAPPED_FROM = 1 << 22
+_PRIVATE = {} if sys.platform == "win32" else {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS}
 _ARENA = 1 << 24  # Parameters share memory up to this size, which is freed when all are replaced.
 
 
@@ -188,9 +193,10 @@ def _arena_size(padded: Sequence[int]) -> int:
 
 
 def _aligned(size: int) -> NDArray[np.uint8]:
-    alignment = _ALIGNMENT if size < 2 * _HUGE_PAGE else _HUGE_PAGE
-    raw = np.empty(size + alignment, np.uint8)
-    offset = -raw.ctypes.data % alignment
+    if size >= _MAPPED_FROM:
+        return np.frombuffer(mmap.mmap(-1, size, **_PRIVATE), np.uint8)
+    raw = np.empty(size + _ALIGNMENT, np.uint8)
+    offset = -raw.ctypes.data % _ALIGNMENT
     return raw[offset : offset + size]
 
 
