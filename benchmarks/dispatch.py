@@ -94,7 +94,7 @@ def hand_written_optax(work: Work) -> Step:
 
     params = _flat(work)
     optimizer = optax.sgd(RATE, MOMENTUM)
-    state = optimizer.init(params)
+    state: Any = None
 
     @functools.partial(jax.jit, donate_argnums=(0, 1))
     def update(
@@ -106,6 +106,8 @@ def hand_written_optax(work: Work) -> Step:
 
     def step(x: jax.Array, y: jax.Array) -> jax.Array:
         nonlocal params, state
+        if state is None:  # In the first step, where the Trainer makes its state as well.
+            state = optimizer.init(params)
         params, state, loss = update(params, state, x, y)
         return loss
 

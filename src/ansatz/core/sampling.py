@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _ALL_WORDS = 2**64 - 1
+_PIECE = 1 << 16
 _ONE = np.int32(1)
 _SIGN = np.int32(-(2**31))
 _MAGNITUDE = np.int32(2**31 - 1)
@@ -77,14 +78,31 @@ def fill_normal(
 def _fill_pairs(rng: np.random.Generator, out: NDArray[np.float32], sigma: float) -> None:
     """Box–Muller: cosines go to the first half of `out`, sines to the second.
 
-    Every step works on the whole block in place, because the time goes into memory traffic.
+    In pieces, because the time goes into memory traffic; a piece's working arrays stay in the
+    cache, and are small enough that the C library keeps their memory for the next piece.
     """
     half = out.size // 2
     words = rng.integers(0, _ALL_WORDS, half, np.uint64, endpoint=True).view(np.int32)
-    a, b = words[:half], words[half:]
-    first, second = out[:half], out[half:]
+    scratch = np.empty((2, min(half, _PIECE)), np.float32)
+    for start in range(0, half, _PIECE):
+        of_first = slice(start, min(start + _PIECE, half))
+        of_second = slice(half + of_first.start, half + of_first.stop)
+        _transform_words(
+            words[of_first], words[of_second], out[of_first], out[of_second], sigma, scratch
+        )
+
+
+def _transform_words(
+    a: NDArray[np.int32],
+    b: NDArray[np.int32],
+    first: NDArray[np.float32],
+    second: NDArray[np.float32],
+    sigma: float,
+    workspace: NDArray[np.float32],
+) -> None:
+    """Box–Muller from the words `a` and `b`, which are overwritten, in place throughout."""
     first_bits, second_bits = first.view(np.int32), second.view(np.int32)
-    scratch, value = np.empty((2, half), np.float32)
+    scratch, value = workspace[:, : a.size]
     scratch_bits = scratch.view(np.int32)
 
     # u = |a| / 2³¹ with a odd: midpoints of a grid, never zero, and independent of the sign.
