@@ -58,7 +58,9 @@ def mean_square(output: jax.Array, y: jax.Array) -> jax.Array:
 
 def _flat(work: Work) -> Arrays:
     weights = {f"{i}.weight": jnp.array(weight) for i, weight in enumerate(work.weights)}
-    biases = {f"{i}.bias": jnp.zeros(WIDTH) for i in range(len(work.weights))}
+    # Not `jnp.zeros`: the program that it compiles would make the first step look faster.
+    zeros = np.zeros(WIDTH, np.float32)
+    biases = {f"{i}.bias": jnp.array(zeros) for i in range(len(work.weights))}
     return weights | biases
 
 

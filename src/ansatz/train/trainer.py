@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 from collections.abc import Callable, Mapping
@@ -303,7 +304,9 @@ class Trainer:
         if self._state.has_value and list(trained.items()) == list(self._trained.items()):
             return
         materialize_all(now.values())
-        with jax.ensure_compile_time_eval():
+        # In a trace the state has to be made at once, which takes JAX another program.
+        top = frame.at_top_level()
+        with contextlib.nullcontext() if top else jax.ensure_compile_time_eval():
             values = {path: cell.materialize() for path, cell in now.items()}
             state = states.fresh(self._optimizer.init(values))
         if self._state.has_value:
