@@ -47,7 +47,8 @@ def _refuse_replacing(container: Any, key: Any, new: Any) -> None:
         held = container.get(key)
     else:
         held = list.__getitem__(container, key) if isinstance(key, int) else None
-    if isinstance(held, Cell) and new is not None and not isinstance(new, Cell):
+    bare = new is not None and not is_parameter_place(new)
+    if bare and held is not None and is_parameter_place(held):
         raise TypeError(
             f"{held.describe()} cannot be replaced by a value of type {type(new).__name__}; "
             f"assign to its value instead: container[{key!r}].value = value"
@@ -228,6 +229,11 @@ def _is_holder(value: Any) -> bool:
     return isinstance(value, Cell) or hasattr(type(value), "_path_from_root")
 
 
+def is_parameter_place(value: Any) -> bool:
+    """True for a cell, and for a node that stands where a parameter was declared."""
+    return isinstance(value, Cell) or hasattr(type(value), "_path_prefix")
+
+
 def _tracked_tuple(value: tuple[Any, ...], owner: weakref.ref[Any] | None) -> tuple[Any, ...]:
     items = [track(item, owner) for item in value]
     if all(new is old for new, old in zip(items, value, strict=True)):
@@ -246,7 +252,7 @@ def entries(value: Any, name: str) -> Iterable[tuple[str, Any]]:
         for key, item in value.items():
             yield from entries(item, f"{name}.{_checked_key(key, item, name)}")
     elif _is_holder(value):
-        yield name, value
+        yield getattr(type(value), "_path_prefix", "") + name, value
 
 
 def _checked_key(key: Any, item: Any, name: str) -> str:
