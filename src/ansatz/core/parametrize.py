@@ -19,7 +19,7 @@ from ansatz.core.errors import PathError, StructureError, TieError, TraceError, 
 from ansatz.core.module import Module
 from ansatz.core.node import Node, StandIn, root_of, stood_for, walk
 from ansatz.core.parameter import Parameter
-from ansatz.core.parametrized import Function, Parametrized
+from ansatz.core.parametrized import Function, Parametrized, is_invertible
 from ansatz.core.paths import Names, Selector, matches, owner_of, put
 
 M = TypeVar("M", bound=Module)
@@ -129,15 +129,14 @@ def attach(
     try:
         for place, step in zip(chosen, steps, strict=True):
             weight = place.weight
-            keeps = weight.has_value and getattr(step, "right_inverse", None) is not None
+            steps_before = weight.steps if isinstance(weight, Parametrized) else []
+            keeps = weight.has_value and is_invertible([*steps_before, step])
+            before = weight.value if keeps else None
             if isinstance(weight, Parametrized):
-                before = weight.value if keeps else None
-                known = weight.steps
                 weight.append(step)
-                undo.append(functools.partial(weight._put_steps, known))
+                undo.append(functools.partial(weight._put_steps, steps_before))
                 computed = weight
             else:
-                before = weight.value if keeps else None
                 computed = _replace_parameter(place, Parametrized(weight, step), undo)
             if not computed.main.is_deferred:
                 # Settles the shapes of the step's own parameters, and checks what it gives.

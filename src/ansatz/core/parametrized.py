@@ -260,6 +260,11 @@ class Function(Module):
         return str(getattr(self.function, "__name__", repr(self.function)))
 
 
+def is_invertible(steps: Sequence[Module]) -> bool:
+    """Whether the originals that give a value can be computed."""
+    return all(_method(step, "right_inverse") is not None for step in steps)
+
+
 def _method(step: Module, name: str) -> Any:
     """What a step may define or leave out."""
     return getattr(step, name, None)

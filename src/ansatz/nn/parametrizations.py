@@ -305,10 +305,14 @@ def _iterate(
     weight: jax.Array, u: jax.Array, v: jax.Array, axis: int, steps: int, eps: float
 ) -> tuple[jax.Array, jax.Array]:
     matrix = jax.lax.stop_gradient(_as_matrix(weight, axis))
-    left, right = at_least_float32(u), at_least_float32(v)
-    for _ in range(steps):
+
+    def iterate(_: int, vectors: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        left, right = vectors
         left = _unit(matrix @ right, left, eps)
-        right = _unit(matrix.T @ left, right, eps)
+        return left, _unit(matrix.T @ left, right, eps)
+
+    start = at_least_float32(u), at_least_float32(v)
+    left, right = jax.lax.fori_loop(0, steps, iterate, start)
     return left.astype(u.dtype), right.astype(v.dtype)
 
 
