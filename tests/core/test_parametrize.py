@@ -15,6 +15,11 @@ from ansatz import init, nn
 X = jnp.asarray(np.random.default_rng(0).normal(size=(2, 3)), "float32")
 
 
+@pytest.fixture(autouse=True)
+def _same_draws_on_each_run():
+    az.seed(0)
+
+
 def symmetric(weight):
     return jnp.triu(weight) + jnp.triu(weight, 1).T
 
@@ -245,6 +250,22 @@ def test_several_originals_may_wait_as_well():
     }
 
 
+@pytest.mark.parametrize("rules", [None, init.Normal(0.3), {"*.original": init.Normal(0.3)}])
+def test_parametrising_changes_no_initial_value(rules):
+    plain, computed = nn.Sequential(nn.Dense(4), nn.Dense(3)), two_layers()
+    az.parametrize(computed, "*.weight", Scaled())
+    if isinstance(rules, dict):
+        plain.initialize({"*.weight": init.Normal(0.3)}, seed=2)
+    else:
+        plain.initialize(rules, seed=2)
+    computed.initialize(rules, seed=2)
+    plain(X)
+    computed(X)
+    for one, other in zip(plain, computed, strict=True):
+        assert (one.weight.value == other.weight.original.value).all()
+        assert (one.bias.value == other.bias.value).all()
+
+
 # -- assignment -------------------------------------------------------------------------------
 
 
@@ -331,6 +352,17 @@ def test_a_parametrisation_that_does_not_fit_changes_nothing():
     assert all((after[path] == before[path]).all() for path in before)
 
 
+def test_what_only_parameters_have_is_not_set_in_vain():
+    weight = az.parametrize(nn.Linear(3, 2), "weight", Difference()).weight
+    weight.trainable = False
+    assert not weight.trainable
+    assert [p.trainable for p in weight.originals.values()] == [False, False]
+    with pytest.raises(AttributeError, match=r"no 'grad_req' of its own.*plus\.grad_req"):
+        weight.grad_req = "add"
+    with pytest.raises(AttributeError, match="no 'grad' of its own"):
+        _ = weight.grad
+
+
 def test_mistakes_are_named():
     with pytest.raises(TypeError, match=r"make an object of it, Scaled\("):
         az.parametrize(two_layers(), "0", Scaled)
@@ -341,6 +373,17 @@ def test_mistakes_are_named():
     computed = az.parametrize(two_layers(), "0", Scaled())
     with pytest.raises(az.StructureError, match="it has to be the first"):
         az.parametrize(computed, "0", Difference())
+    step = Difference()
+    step.originals = lambda weight: {"value": weight}
+    with pytest.raises(az.StructureError, match="cannot call a parameter 'value'"):
+        az.parametrize(two_layers(), "0", step)
+    step.originals = lambda weight: {"other": az.Parameter(weight.shape)}
+    with pytest.raises(az.StructureError, match="exactly one is the weight"):
+        az.parametrize(two_layers(), "0", step)
+    in_tuple = nn.Module()
+    in_tuple.weights = (az.Parameter((2,)),)
+    with pytest.raises(TypeError, match="stands in a tuple"):
+        az.parametrize(in_tuple, "weights.0", jnp.tanh)
     with pytest.raises(TypeError, match="tanh of original"):
         init.zeros_(az.parametrize(nn.Linear(2, 2), "weight", jnp.tanh).weight)
     with pytest.raises(az.TraceError, match="outside"):

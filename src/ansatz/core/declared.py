@@ -233,6 +233,7 @@ class Declared(Cell, ArrayOperators):
 
     def choose(self, default: Initializer | None, seed: int, path: str) -> Planned:
         """What initialises this cell if no rule does: its own, the default, or the fallback."""
+        path = self.drawn_as(path)
         if self._init is not None:
             return Planned(self._init, seed, path, "declared by its layer")
         if default is not None:
@@ -286,7 +287,7 @@ class Declared(Cell, ArrayOperators):
         planned = self.choose(None, seed, self.path)
         if init is not None:
             planned = Planned(
-                as_initializer(init), seed, self.path, "given for it alone", alone=True
+                as_initializer(init), seed, planned.path, "given for it alone", alone=True
             )
         carry_out({self: planned})
 

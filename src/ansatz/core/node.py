@@ -106,6 +106,9 @@ class Node:
     def _path_from_root(self, cell: Cell) -> str:
         return path_within(root_of(self), cell)
 
+    def _drawn_as(self, cell: Cell, path: str) -> str:
+        return path
+
     def _root_event_seed(self) -> int:
         return root_of(self)._take_event_seed()
 

@@ -15,9 +15,10 @@ from typing import Any, NoReturn, cast
 import jax
 import numpy as np
 
+from ansatz.core.cell import Cell
 from ansatz.core.errors import DTypeError, ShapeError, StructureError, TraceError, format_shape
 from ansatz.core.module import Module
-from ansatz.core.node import StandIn
+from ansatz.core.node import StandIn, stood_for
 from ansatz.core.operators import ArrayOperators
 from ansatz.core.parameter import Parameter
 from ansatz.core.shapes import Shape
@@ -55,11 +56,40 @@ class Parametrized(StandIn, ArrayOperators):
                 f"is computed from, of which exactly one is the weight that it is given; got "
                 f"{originals}"
             )
-        for name, cell in originals.items():
-            setattr(self, name, cell)
+        taken = [name for name in originals if hasattr(Parametrized, name) or name.isdigit()]
+        if taken:
+            raise StructureError(
+                f"{type(step).__name__}.originals(weight) cannot call a parameter {taken[0]!r}, "
+                "which a parametrised weight calls something else; choose another name"
+            )
         self._names = tuple(originals)
         self._main = kept[0]
+        for name, cell in originals.items():
+            setattr(self, name, cell)
         self._put_steps([step])
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        own = (
+            name[:1] == "_" or name.isdigit() or name in self._names or hasattr(Parametrized, name)
+        )
+        if not own:
+            raise AttributeError(self._has_no(name))
+        super().__setattr__(name, value)
+
+    def __getattr__(self, name: str) -> Any:
+        if name[:1] == "_" or hasattr(Parametrized, name):
+            return super().__getattr__(name)
+        raise AttributeError(self._has_no(name))
+
+    def _has_no(self, name: str) -> str:
+        return (
+            f"{self.describe()} is {self.formula()}, so it has no {name!r} of its own; those that "
+            f"it is computed from have: layer.….{self._main}.{name}"
+        )
+
+    def _drawn_as(self, cell: Cell, path: str) -> str:
+        # As if it were not parametrised, so that doing so changes no initial value.
+        return stood_for(path.rpartition(".")[0]) if cell is self.main else path
 
     # -- what it is computed from -------------------------------------------------------------
 
@@ -208,6 +238,16 @@ class Parametrized(StandIn, ArrayOperators):
     def has_value(self) -> bool:
         """True once all originals have values."""
         return all(cell.has_value for cell in self.originals.values())
+
+    @property
+    def trainable(self) -> bool:
+        """Whether an original is trained. Assigning freezes or unfreezes all originals."""
+        return any(cell.trainable for cell in self.originals.values())
+
+    @trainable.setter
+    def trainable(self, new: bool) -> None:
+        for cell in self.originals.values():
+            cell.trainable = new
 
     @property
     def data(self) -> DataView:

@@ -181,6 +181,8 @@ def put(owner: Node, name: str, new: Cell | Node) -> None:
     container = vars(owner)[attribute]
     for key in keys[:-1]:
         container = container[_key_in(container, key)]
+    if isinstance(container, tuple):
+        raise TypeError(f"'{name}' stands in a tuple, which cannot be changed; hold it in a list")
     container[_key_in(container, keys[-1])] = new
 
 

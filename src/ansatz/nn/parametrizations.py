@@ -272,7 +272,7 @@ class _SingularVector(Derived):
 def _first_vectors(weight: NDArray[Any], axis: int, eps: float) -> tuple[NDArray[Any], ...]:
     """Both vectors after 15 iterations, from a start that is the same for all weights of a size."""
     wide = weight.astype(np.promote_types(weight.dtype, np.float32), copy=False)
-    matrix = np.moveaxis(wide, axis, 0).reshape(weight.shape[axis], -1)
+    matrix = np.moveaxis(wide, axis, 0).reshape(rows_and_columns(weight.shape, axis))
     rng = np.random.default_rng(0)
     u, v = (rng.normal(size=size).astype(wide.dtype) for size in matrix.shape)
     u, v = u / max(np.linalg.norm(u), eps), v / max(np.linalg.norm(v), eps)
@@ -297,7 +297,7 @@ def _unit(x: jax.Array, before: jax.Array, eps: float) -> jax.Array:
 
 def _as_matrix(weight: jax.Array, axis: int) -> jax.Array:
     wide = jnp.moveaxis(at_least_float32(weight), axis, 0)
-    return wide.reshape(wide.shape[0], -1)
+    return wide.reshape(rows_and_columns(weight.shape, axis))
 
 
 @functools.partial(jax.jit, static_argnums=(3, 4, 5))
@@ -331,7 +331,7 @@ def _checked_axis(weight: Weight, axis: int) -> int:
     return axis % weight.ndim
 
 
-def rows_and_columns(shape: Shape, axis: int = 0) -> tuple[int | None, int | None]:
+def rows_and_columns(shape: Shape, axis: int = 0) -> tuple[Any, Any]:
     """The shape of a weight as a matrix: one row for each index along `axis`."""
     others = [*shape[:axis], *shape[axis + 1 :]]
     known = [size for size in others if size is not None]
