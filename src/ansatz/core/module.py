@@ -34,7 +34,7 @@ from ansatz.core.node import (
     walk,
 )
 from ansatz.core.parameter import Parameter, State
-from ansatz.core.paths import Selector, find
+from ansatz.core.paths import Selector, find, unreached
 
 Hook = Callable[..., Any]
 
@@ -357,8 +357,7 @@ class Module(Node):
         Raises:
             DeferredInitializationError: a shape is unknown; the message names every such path.
         """
-        cells = declared_in(self)
-        waiting = [path for cell, path in cells.items() if cell.is_deferred]
+        waiting = unreached(self)
         if waiting:
             raise DeferredInitializationError(
                 f"the shapes of {', '.join(repr(path) for path in waiting)} are not known yet, "
@@ -368,7 +367,7 @@ class Module(Node):
         if aliases:
             return {p: cell.value for p, cell in walk(self) if isinstance(cell, Declared)}
         standing = standing_in(self)
-        return {path: standing[path].value for path in cells.values()}
+        return {path: standing[path].value for path in declared_in(self).values()}
 
     def load_state_dict(self, state: Mapping[str, Any], **options: Any) -> Any:
         """Load values by path, all or nothing; see `Module.load` for the options."""

@@ -14,8 +14,7 @@ from typing import Any, ClassVar, Self
 from ansatz.core import clock, random
 from ansatz.core.cell import Cell
 from ansatz.core.containers import (
-    TrackedDict,
-    TrackedList,
+    Tracked,
     entries,
     is_parameter_place,
     refuse_tracers,
@@ -286,7 +285,7 @@ def path_within(root: Node, entry: Cell | Node) -> str:
 
 def _reopened(value: Any) -> Any:
     """A copied container, made ready to be tracked by its new owner."""
-    if isinstance(value, TrackedList | TrackedDict):
+    if isinstance(value, Tracked):
         value._owner = None
     return value
 
