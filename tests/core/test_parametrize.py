@@ -349,6 +349,7 @@ def test_a_parametrisation_that_does_not_fit_changes_nothing():
     az.unparametrize(net, leave_parametrized=False)
     after = net.state_dict()
     assert list(after) == list(before)
+    assert [layer.weight.path for layer in net] == ["0.weight", "1.weight"]
     assert all((after[path] == before[path]).all() for path in before)
 
 

@@ -332,6 +332,7 @@ def _replace_parameter(
         put(layer, name, computed)
         undo.append(functools.partial(put, layer, name, weight))
     track(weight, computed._ref)  # Now that no layer holds it, this is its home.
+    undo.append(functools.partial(setattr, weight, "_home", None))
     return computed
 
 
