@@ -37,6 +37,8 @@ from ansatz.core.errors import (
 from ansatz.core.functional import functional_call
 from ansatz.core.module import Module
 from ansatz.core.parameter import Parameter, State
+from ansatz.core.parametrize import parametrize, unparametrize
+from ansatz.core.parametrized import Parametrized
 from ansatz.core.random import seed
 from ansatz.core.streams import RandomStream
 from ansatz.core.tie import tie, untie
@@ -49,6 +51,7 @@ from ansatz.core.transform import (
     vmap,
     without_gradient,
 )
+from ansatz.nn.lora import lora, merge
 from ansatz.train import Trainer
 from ansatz.train.errors import NonFiniteLossWarning, SharedTrainingWarning, TrainingError
 
@@ -68,6 +71,7 @@ __all__ = [
     "Origin",
     "Parameter",
     "ParameterDict",
+    "Parametrized",
     "PathError",
     "RandomStream",
     "RecompilationWarning",
@@ -90,12 +94,16 @@ __all__ = [
     "init",
     "inspect",
     "jit",
+    "lora",
+    "merge",
     "nn",
+    "parametrize",
     "remat",
     "scan",
     "seed",
     "tie",
     "train",
+    "unparametrize",
     "untie",
     "value_and_grad",
     "vmap",

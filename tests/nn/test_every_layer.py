@@ -21,6 +21,9 @@ DEFERRED = {
     "BatchNorm without scale": lambda: nn.BatchNorm(use_weight=False),
     "LayerNorm": nn.LayerNorm,
     "LayerNorm over two axes": lambda: nn.LayerNorm((None, None)),
+    "Dense with weight norm": lambda: nn.weight_norm(nn.Dense(3)),
+    "Dense with spectral norm": lambda: nn.spectral_norm(nn.Dense(3)),
+    "Dense with adapters": lambda: az.lora(nn.Dense(3), "weight", rank=2, freeze=False),
 }
 SETTLED = {
     "Embedding": lambda: nn.Embedding(7, 4),

@@ -79,7 +79,8 @@ class Recorder:
     def save(self) -> None:
         """Write everything that was recorded."""
         FOLDER.mkdir(exist_ok=True)
-        arrays = {name: np.ascontiguousarray(array) for name, array in self.arrays.items()}
+        # ascontiguousarray would give a scalar an axis.
+        arrays = {name: np.asarray(array, order="C") for name, array in self.arrays.items()}
         save_file(
             arrays,
             FOLDER / f"{self.family}.safetensors",

@@ -181,6 +181,11 @@ class Cell:
         home = self._home() if self._home is not None else None
         return "" if home is None else home._path_from_root(self)
 
+    def drawn_as(self, path: str) -> str:
+        """The path that enters the draw of the first value, for a cell that stands at `path`."""
+        home = self._home() if self._home is not None else None
+        return path if home is None else str(home._drawn_as(self, path))
+
     def describe(self) -> str:
         """The cell in words, for messages: its kind and its path."""
         path = self.path

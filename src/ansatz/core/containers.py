@@ -47,7 +47,8 @@ def _refuse_replacing(container: Any, key: Any, new: Any) -> None:
         held = container.get(key)
     else:
         held = list.__getitem__(container, key) if isinstance(key, int) else None
-    if isinstance(held, Cell) and new is not None and not isinstance(new, Cell):
+    bare = new is not None and not is_parameter_place(new)
+    if bare and held is not None and is_parameter_place(held):
         raise TypeError(
             f"{held.describe()} cannot be replaced by a value of type {type(new).__name__}; "
             f"assign to its value instead: container[{key!r}].value = value"
@@ -80,22 +81,36 @@ class _Source:
         )
 
 
+def _keyed(container: Any) -> Iterable[tuple[Any, Any]]:
+    return container.items() if isinstance(container, dict) else enumerate(container)
+
+
 def _items(container: list[Any] | dict[Any, Any]) -> Iterable[Any]:
     return container.values() if isinstance(container, dict) else container
 
 
-class TrackedList(list[Any]):
-    """A list whose changes are seen by compiled functions."""
+class Tracked:
+    """What the tracked containers have in common; mixed into a list or a dict."""
 
     _owner: weakref.ref[Any] | None = None
     _source: _Source | None = None
+    _plain: Any  # The class without tracking: `list` or `dict`.
 
     def adopt(self) -> None:
         """Track what was put in, and tell the cells and modules in it whose they are."""
-        for index, item in enumerate(self):
+        for key, item in list(_keyed(self)):
             tracked = track(item, self._owner)
             if tracked is not item:
-                list.__setitem__(self, index, tracked)
+                self._plain.__setitem__(self, key, tracked)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (type(self), (self._plain(self),))
+
+
+class TrackedList(Tracked, list[Any]):
+    """A list whose changes are seen by compiled functions."""
+
+    _plain = list
 
     __setitem__ = _reporting("__setitem__", list)
     __delitem__ = _reporting("__delitem__", list)
@@ -110,22 +125,11 @@ class TrackedList(list[Any]):
     reverse = _reporting("reverse", list)
     sort = _reporting("sort", list)
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (TrackedList, (list(self),))
 
-
-class TrackedDict(dict[Any, Any]):
+class TrackedDict(Tracked, dict[Any, Any]):
     """A dict whose changes are seen by compiled functions."""
 
-    _owner: weakref.ref[Any] | None = None
-    _source: _Source | None = None
-
-    def adopt(self) -> None:
-        """Track what was put in, and tell the cells and modules in it whose they are."""
-        for key, item in self.items():
-            tracked = track(item, self._owner)
-            if tracked is not item:
-                dict.__setitem__(self, key, tracked)
+    _plain = dict
 
     __setitem__ = _reporting("__setitem__", dict)
     __delitem__ = _reporting("__delitem__", dict)
@@ -136,8 +140,8 @@ class TrackedDict(dict[Any, Any]):
     setdefault = _reporting("setdefault", dict)
     update = _reporting("update", dict)
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (TrackedDict, (dict(self),))
+
+_TRACKED: dict[type, type[TrackedList] | type[TrackedDict]] = {list: TrackedList, dict: TrackedDict}
 
 
 def refuse_tracers(value: Any, where: Callable[[], str]) -> None:
@@ -163,23 +167,17 @@ def refuse_tracers(value: Any, where: Callable[[], str]) -> None:
 
 def track(value: Any, owner: weakref.ref[Any] | None) -> Any:
     """`value` with every list and dict in it tracked, and every cell and module in it adopted."""
-    if isinstance(value, TrackedList | TrackedDict):
+    if isinstance(value, Tracked):
         if value._owner is None:
             value._owner = owner
             value.adopt()
         return value
-    if type(value) is list:
-        tracked = TrackedList(value)
+    if type(value) in _TRACKED:
+        tracked = _TRACKED[type(value)](value)
         tracked._owner = owner
         tracked._source = _Source(value)
         tracked.adopt()
         return tracked
-    if type(value) is dict:
-        mapping = TrackedDict(value)
-        mapping._owner = owner
-        mapping._source = _Source(value)
-        mapping.adopt()
-        return mapping
     if isinstance(value, tuple):
         return _tracked_tuple(value, owner)
     if isinstance(value, list | dict):  # A subclass stays what it is, with adopted contents.
@@ -228,6 +226,11 @@ def _is_holder(value: Any) -> bool:
     return isinstance(value, Cell) or hasattr(type(value), "_path_from_root")
 
 
+def is_parameter_place(value: Any) -> bool:
+    """True for a cell, and for a node that stands where a parameter was declared."""
+    return isinstance(value, Cell) or hasattr(type(value), "_path_prefix")
+
+
 def _tracked_tuple(value: tuple[Any, ...], owner: weakref.ref[Any] | None) -> tuple[Any, ...]:
     items = [track(item, owner) for item in value]
     if all(new is old for new, old in zip(items, value, strict=True)):
@@ -237,7 +240,7 @@ def _tracked_tuple(value: tuple[Any, ...], owner: weakref.ref[Any] | None) -> tu
 
 def entries(value: Any, name: str) -> Iterable[tuple[str, Any]]:
     """The cells and nodes in `value`, an attribute called `name`, with their names."""
-    if isinstance(value, TrackedList | TrackedDict) and value._source is not None:
+    if isinstance(value, Tracked) and value._source is not None:
         value._source.check(name)
     if isinstance(value, list | tuple):
         for index, item in enumerate(value):
@@ -246,7 +249,7 @@ def entries(value: Any, name: str) -> Iterable[tuple[str, Any]]:
         for key, item in value.items():
             yield from entries(item, f"{name}.{_checked_key(key, item, name)}")
     elif _is_holder(value):
-        yield name, value
+        yield getattr(type(value), "_path_prefix", "") + name, value
 
 
 def _checked_key(key: Any, item: Any, name: str) -> str:

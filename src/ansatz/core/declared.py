@@ -24,14 +24,27 @@ from ansatz.core.errors import (
     AlreadyInitializedWarning,
     DeferredInitializationError,
     DTypeError,
-    InitializationError,
     ShapeError,
     TraceError,
     format_shape,
 )
-from ansatz.core.initializer import FanAxes, FanInUniform, Initializer, Spec, as_initializer
+from ansatz.core.initializer import (
+    Derived,
+    FanAxes,
+    FanInUniform,
+    Initializer,
+    Spec,
+    as_initializer,
+)
 from ansatz.core.operators import ArrayOperators
-from ansatz.core.shapes import Shape, as_dtype, as_shape, merge_shapes, strong
+from ansatz.core.shapes import (
+    Shape,
+    as_dtype,
+    as_shape,
+    merge_shapes,
+    strong,
+    suggest_infer_shape,
+)
 from ansatz.core.view import DataView
 
 if TYPE_CHECKING:
@@ -148,8 +161,14 @@ class Declared(Cell, ArrayOperators):
 
     @property
     def is_deferred(self) -> bool:
-        """True while a dimension is not known."""
-        return None in self.shape
+        """True while a dimension, or what the initialiser depends on, is not known."""
+        if None in self.shape:
+            return True
+        if self.has_value:
+            return False
+        chosen = self._init if self._planned is None else self._planned.initializer
+        source = None if chosen is None else chosen.depends_on
+        return source is not None and source.is_deferred
 
     @property
     def dtype(self) -> Any:
@@ -184,12 +203,9 @@ class Declared(Cell, ArrayOperators):
                 "shapes without computing anything by net.initialize(example="
                 "jax.ShapeDtypeStruct(shape, dtype)), or give the input size when you build the "
                 "layer. A layer of your own has to define infer_shape:\n\n"
-                f"{suggest_infer_shape({self._local_name(): self})}"
+                f"{suggest_infer_shape(self.path.rpartition('.')[2] or 'weight', shape)}"
             )
         return cast("tuple[int, ...]", shape)
-
-    def _local_name(self) -> str:
-        return self.path.rpartition(".")[2] or "weight"
 
     # -- initialisation -----------------------------------------------------------------------
 
@@ -217,6 +233,7 @@ class Declared(Cell, ArrayOperators):
 
     def choose(self, default: Initializer | None, seed: int, path: str) -> Planned:
         """What initialises this cell if no rule does: its own, the default, or the fallback."""
+        path = self.drawn_as(path)
         if self._init is not None:
             return Planned(self._init, seed, path, "declared by its layer")
         if default is not None:
@@ -270,7 +287,7 @@ class Declared(Cell, ArrayOperators):
         planned = self.choose(None, seed, self.path)
         if init is not None:
             planned = Planned(
-                as_initializer(init), seed, self.path, "given for it alone", alone=True
+                as_initializer(init), seed, planned.path, "given for it alone", alone=True
             )
         carry_out({self: planned})
 
@@ -421,6 +438,21 @@ def carry_out(plans: dict[Declared, Planned], *, deferrable: bool = True) -> Non
 
 def draw_values(plans: Sequence[tuple[Declared, Planned]]) -> list[Any]:
     """The values that the cells would be initialised with, on the device; changes no cell."""
+    derived = [(cell, p) for cell, p in plans if isinstance(p.initializer, Derived)]
+    drawn = _drawn([(cell, p) for cell, p in plans if not isinstance(p.initializer, Derived)])
+    for cell, planned in derived:
+        initializer = cast("Derived", planned.initializer)
+        source: Declared = initializer.depends_on
+        if source not in drawn and source.has_value:
+            drawn[source] = np.asarray(source.materialize())
+        elif source not in drawn:
+            drawn.update(_drawn([(source, source.planned)]))
+        given = initializer.given(drawn[source])
+        drawn.update(_drawn([(cell, planned._replace(initializer=given))]))
+    return on_device([drawn[cell] for cell, _ in plans])
+
+
+def _drawn(plans: Sequence[tuple[Declared, Planned]]) -> dict[Declared, np.ndarray[Any, Any]]:
     jobs = [
         random.Job(
             planned.initializer,
@@ -429,32 +461,13 @@ def draw_values(plans: Sequence[tuple[Declared, Planned]]) -> list[Any]:
         )
         for cell, planned in plans
     ]
-    arrays = [_fitting(array, job) for array, job in zip(random.draw(jobs), jobs, strict=True)]
-    return on_device(arrays)
+    return {cell: array for (cell, _), array in zip(plans, random.draw(jobs), strict=True)}
 
 
 def origin_of(planned: Planned) -> Origin:
     """The origin of a value that was drawn as planned."""
     detail = f"by {planned.initializer!r} ({planned.reason}, seed {planned.seed})"
     return Origin("initialised", detail)
-
-
-def _fitting(array: np.ndarray[Any, Any], job: random.Job) -> np.ndarray[Any, Any]:
-    spec = job.spec
-    if array.shape != spec.shape:
-        raise InitializationError(
-            f"the initialiser {job.initializer!r} gave an array of shape "
-            f"{format_shape(array.shape)} for {_named(spec)}, whose shape is "
-            f"{format_shape(spec.shape)}; nothing was changed"
-        )
-    if array.dtype != spec.dtype:
-        if not np.can_cast(array.dtype, spec.dtype, "same_kind"):
-            raise InitializationError(
-                f"the initialiser {job.initializer!r} gave {array.dtype} for "
-                f"{_named(spec)}, whose dtype is {spec.dtype}; nothing was changed"
-            )
-        array = array.astype(spec.dtype)
-    return array
 
 
 def refuse_in_trace(what: str, anew: bool) -> None:
@@ -470,10 +483,6 @@ def refuse_in_trace(what: str, anew: bool) -> None:
         )
 
 
-def _named(spec: Spec) -> str:
-    return f"parameter '{spec.path}'" if spec.path else "a parameter that is in no module"
-
-
 def on_device(arrays: list[np.ndarray[Any, Any]]) -> list[Any]:
     """The arrays on the default device; host arrays where a trace (shard_map) forbids that."""
     with jax.ensure_compile_time_eval():
@@ -481,16 +490,6 @@ def on_device(arrays: list[np.ndarray[Any, Any]]) -> list[Any]:
     if any(isinstance(array, jax.core.Tracer) for array in placed):
         return list(arrays)
     return list(placed)
-
-
-def suggest_infer_shape(deferred: dict[str, Declared]) -> str:
-    """The `infer_shape` that a user would write for these cells, by local name."""
-    lines = ["    def infer_shape(self, x):"]
-    for name, cell in deferred.items():
-        sizes = ", ".join("x.shape[-1]" if size is None else str(size) for size in cell.shape)
-        comma = "," if cell.ndim == 1 else ""
-        lines.append(f"        self.{name}.shape = ({sizes}{comma})")
-    return "\n".join(lines)
 
 
 def _warn_already_initialized(what: str) -> None:

@@ -122,7 +122,7 @@ def initialize(
                 plans[cell] = cell._planned
             elif selector is not None:
                 reason = f"rule {_spelled(selector)}"
-                plans[cell] = Planned(rules[selector], seed, found.path, reason)
+                plans[cell] = Planned(rules[selector], seed, cell.drawn_as(found.path), reason)
             else:
                 plans[cell] = cell.choose(default, seed, found.path)
         carry_out(plans)
@@ -213,4 +213,4 @@ def plan_first_call(node: Node) -> None:
             cell.plan(cell.choose(None, root._take_event_seed(), paths[cell]))
         elif drawn_alike[cell._planned.seed, cell._planned.path] > 1:
             # Copies of one layer that was initialised before it knew its shape.
-            cell.plan(cell._planned._replace(path=paths[cell]))
+            cell.plan(cell._planned._replace(path=cell.drawn_as(paths[cell])))

@@ -112,6 +112,7 @@ class Initializer:
     """
 
     blockwise: bool = False
+    depends_on: Any = None  # Another parameter, whose shape has to be known before the draw.
     by_name: ClassVar[dict[str, type[Initializer]]] = {}
 
     def __init_subclass__(cls, *, name: str | None = None, **kwargs: Any) -> None:
@@ -166,6 +167,42 @@ def _same(a: Any, b: Any) -> bool:
         a, b = np.asarray(a), np.asarray(b)
         return a.dtype == b.dtype and np.array_equal(a, b)
     return bool(a == b)
+
+
+class Derived(Initializer):
+    """Fills a parameter with what follows from the values of another one, such as their norm.
+
+    Subclasses override `derive`. If both are drawn in one event, the other one is drawn first.
+
+    Args:
+        source: the other parameter.
+    """
+
+    def __init__(self, source: Any) -> None:
+        self.depends_on = source
+
+    def derive(self, value: NDArray[Any]) -> NDArray[Any]:
+        """The values that follow from `value`, that of the source."""
+        raise NotImplementedError(f"{type(self).__name__} has to override derive(value)")
+
+    def given(self, value: NDArray[Any]) -> Initializer:
+        """An initialiser like any other, now that the value of the source is known."""
+        return _Given(self, value)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__} of {self.depends_on.describe()}"
+
+
+class _Given(Initializer):
+    def __init__(self, derived: Derived, value: NDArray[Any]) -> None:
+        self._derived = derived
+        self._value = value
+
+    def draw(self, rng: np.random.Generator, spec: Spec) -> Any:
+        return self._derived.derive(self._value).astype(spec.dtype)
+
+    def __repr__(self) -> str:
+        return repr(self._derived)
 
 
 class FanInUniform(Initializer, name="fan_in_uniform"):

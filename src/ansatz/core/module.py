@@ -23,9 +23,18 @@ from ansatz.core.errors import (
     format_shape,
 )
 from ansatz.core.initialize import InitReport
-from ansatz.core.node import Node, cells_of, declared_in, own_entries, standing_in, walk
+from ansatz.core.node import (
+    Node,
+    StandIn,
+    cells_of,
+    declared_in,
+    own_entries,
+    standing_in,
+    stood_for,
+    walk,
+)
 from ansatz.core.parameter import Parameter, State
-from ansatz.core.paths import Selector, find
+from ansatz.core.paths import Selector, find, unreached
 
 Hook = Callable[..., Any]
 
@@ -232,7 +241,8 @@ class Module(Node):
         """
         found = find(self, path)
         if not isinstance(found, Parameter):
-            raise PathError(f"'{path}' is a {type(found).__name__}, not a parameter")
+            hint = f"; it is {found.formula()}" if isinstance(found, StandIn) else ""
+            raise PathError(f"'{path}' is a {type(found).__name__}, not a parameter{hint}")
         return found
 
     def train(self, mode: bool = True) -> Self:
@@ -347,8 +357,7 @@ class Module(Node):
         Raises:
             DeferredInitializationError: a shape is unknown; the message names every such path.
         """
-        cells = declared_in(self)
-        waiting = [path for cell, path in cells.items() if cell.is_deferred]
+        waiting = unreached(self)
         if waiting:
             raise DeferredInitializationError(
                 f"the shapes of {', '.join(repr(path) for path in waiting)} are not known yet, "
@@ -358,7 +367,7 @@ class Module(Node):
         if aliases:
             return {p: cell.value for p, cell in walk(self) if isinstance(cell, Declared)}
         standing = standing_in(self)
-        return {path: standing[path].value for path in cells.values()}
+        return {path: standing[path].value for path in declared_in(self).values()}
 
     def load_state_dict(self, state: Mapping[str, Any], **options: Any) -> Any:
         """Load values by path, all or nothing; see `Module.load` for the options."""
@@ -409,13 +418,15 @@ class Module(Node):
         return [name for name in super().__dir__() if name.isidentifier()]
 
 
-def _children_first(module: Module, seen: set[int]) -> Iterator[Module]:
-    if id(module) in seen:
+def _children_first(node: Node, seen: set[int]) -> Iterator[Module]:
+    if id(node) in seen:
         return
-    seen.add(id(module))
-    for child in module.children():
-        yield from _children_first(child, seen)
-    yield module
+    seen.add(id(node))
+    for _, entry in own_entries(node):
+        if isinstance(entry, Node):
+            yield from _children_first(entry, seen)
+    if isinstance(node, Module):
+        yield node
 
 
 def _tree_lines(module: Module, shown: dict[int, str], around: tuple[str, ...]) -> str:
@@ -428,10 +439,12 @@ def _tree_lines(module: Module, shown: dict[int, str], around: tuple[str, ...]) 
         if isinstance(entry, Module):
             below = _tree_lines(entry, shown, (*around, name))
             lines.append(f"  ({name}): " + below.replace("\n", "\n  "))
-        elif isinstance(entry, Parameter) and id(entry.base) in shown:
-            lines.append(f"  # {name} shared with {shown[id(entry.base)]}")
-        elif isinstance(entry, Parameter):
-            shown[id(entry.base)] = ".".join((*around, name))
+        elif isinstance(entry, Parameter | StandIn) and id(entry.base) in shown:
+            lines.append(f"  # {stood_for(name)} shared with {shown[id(entry.base)]}")
+        elif isinstance(entry, Parameter | StandIn):
+            shown[id(entry.base)] = ".".join((*around, stood_for(name)))
+            if isinstance(entry, StandIn):
+                lines.append(f"  # {stood_for(name)} is {entry.formula()}")
     if not lines:
         return module._own_line()
     return "\n".join([f"{type(module).__name__}({module.extra_repr()}", *lines, ")"])

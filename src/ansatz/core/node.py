@@ -9,15 +9,21 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterator
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from ansatz.core import clock, random
 from ansatz.core.cell import Cell
-from ansatz.core.containers import TrackedDict, TrackedList, entries, refuse_tracers, track
+from ansatz.core.containers import (
+    Tracked,
+    entries,
+    is_parameter_place,
+    refuse_tracers,
+    track,
+)
 from ansatz.core.declared import Declared
 from ansatz.core.errors import StructureError, TieError, did_you_mean, format_shape
 from ansatz.core.parameter import Parameter
-from ansatz.core.shapes import merge_shapes
+from ansatz.core.shapes import Shape, merge_shapes
 
 _MISSING = object()
 _PLAIN = (bool, int, float, str, bytes, type(None))
@@ -58,14 +64,14 @@ class Node:
                 "the parts of a path"
             )
         refuse_tracers(value, lambda: f"'{self._name_of(name)}'")
-        if isinstance(current, Cell) and value is not None and not isinstance(value, Cell):
+        held_place = is_parameter_place(current)
+        if held_place and value is not None and not is_parameter_place(value):
             raise TypeError(
                 f"{current.describe()} cannot be replaced by a value of type "
                 f"{type(value).__name__}; assign to its value instead: "
                 f"module.{name}.value = value (or module.{name}.data[:] = value)"
             )
-        both = isinstance(current, Parameter) and isinstance(value, Parameter)
-        if both and current.base is not value.base:
+        if isinstance(current, Parameter | StandIn) and isinstance(value, Parameter | StandIn):
             check_tie(current, value, self._name_of(name))
         held[name] = track(value, self._ref)
         if not (type(value) is type(current) and type(value) in _PLAIN and value == current):
@@ -99,6 +105,9 @@ class Node:
     def _path_from_root(self, cell: Cell) -> str:
         return path_within(root_of(self), cell)
 
+    def _drawn_as(self, cell: Cell, path: str) -> str:
+        return path
+
     def _root_event_seed(self) -> int:
         return root_of(self)._take_event_seed()
 
@@ -124,6 +133,50 @@ class Node:
         for name, value in attributes.items():
             self.__dict__[name] = track(_reopened(value), self._ref)
         clock.structure_changed()
+
+
+class StandIn(Node):
+    """A node that stands where a parameter was declared, and computes the value from its own.
+
+    What it holds has paths below `parametrizations.<name>`, as in PyTorch, so the state of a
+    `Dense` whose weight is computed is `bias`, `parametrizations.weight.original`, ….
+    """
+
+    _path_prefix: ClassVar[str] = "parametrizations."
+
+    @property
+    def base(self) -> Self:
+        """Itself: a tie is to the whole of it."""
+        return self
+
+    @property
+    def shape(self) -> Shape:
+        """The shape of the computed value, with `None` for each dimension that is not known."""
+        raise NotImplementedError
+
+    @shape.setter
+    def shape(self, new: Any) -> None:
+        raise NotImplementedError
+
+    @property
+    def dtype(self) -> Any:
+        """The dtype of the computed value."""
+        raise NotImplementedError
+
+    def formula(self) -> str:
+        """In words how the value is computed."""
+        raise NotImplementedError
+
+    def describe(self) -> str:
+        """What it stands for in words, for messages."""
+        path = stood_for(path_of(self))
+        return f"parameter '{path}'" if path else "parameter (not part of a module)"
+
+
+def stood_for(path: str) -> str:
+    """The path of the parameter in whose place the stand-in at `path` is."""
+    head, _, name = path.rpartition(StandIn._path_prefix)
+    return head + name
 
 
 _SLOTS = frozenset(Node.__slots__)
@@ -232,12 +285,12 @@ def path_within(root: Node, entry: Cell | Node) -> str:
 
 def _reopened(value: Any) -> Any:
     """A copied container, made ready to be tracked by its new owner."""
-    if isinstance(value, TrackedList | TrackedDict):
+    if isinstance(value, Tracked):
         value._owner = None
     return value
 
 
-def check_tie(kept: Parameter, shared: Parameter, name: str) -> None:
+def check_tie(kept: Parameter | StandIn, shared: Parameter | StandIn, name: str) -> None:
     """Check that `shared` may stand where `kept` was declared, and join what their shapes say.
 
     Raises:

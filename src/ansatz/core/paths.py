@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from ansatz.core.cell import Cell
 from ansatz.core.errors import PathError, UnmatchedRuleWarning, did_you_mean
-from ansatz.core.node import Node, cells_of, declared_in, walk
+from ansatz.core.node import Node, StandIn, cells_of, declared_in, stood_for, walk
 
 Selector = str | re.Pattern[str] | type | Callable[[str, Any], bool]
 
@@ -31,13 +31,15 @@ class Names(NamedTuple):
         path: the canonical path.
         aliases: the other paths, in definition order.
         transposed: those of the names under which the transposed value is seen.
-        owners: the nodes that hold the cell as an attribute.
+        owners: for each name, the node that holds the cell as an attribute.
+        layers: likewise, but where a parameter is computed, the layer that it belongs to.
     """
 
     path: str
     aliases: tuple[str, ...]
     transposed: frozenset[str]
     owners: tuple[Node, ...]
+    layers: tuple[Node, ...]
 
     @property
     def all(self) -> tuple[str, ...]:
@@ -50,6 +52,7 @@ def names_of(root: Node) -> dict[Cell, Names]:
     paths: dict[Cell, list[str]] = {}
     transposed: dict[Cell, set[str]] = {}
     owners: dict[Cell, list[Node]] = {}
+    layers: dict[Cell, list[Node]] = {}
     nodes: dict[str, Node] = {"": root}
     for path, entry in walk(root):
         if isinstance(entry, Node):
@@ -59,19 +62,31 @@ def names_of(root: Node) -> dict[Cell, Names]:
         paths.setdefault(base, []).append(path)
         if base is not entry:
             transposed.setdefault(base, set()).add(path)
-        owner = path
-        while owner not in nodes:
-            owner = owner.rpartition(".")[0]
+        owner = layer = owner_of(path, nodes)
+        while isinstance(nodes[layer], StandIn):
+            layer = owner_of(layer.rpartition(".")[0], nodes)
         owners.setdefault(base, []).append(nodes[owner])
+        layers.setdefault(base, []).append(nodes[layer])
     return {
         cell: Names(
-            names[0], tuple(names[1:]), frozenset(transposed.get(cell, ())), tuple(owners[cell])
+            names[0],
+            tuple(names[1:]),
+            frozenset(transposed.get(cell, ())),
+            tuple(owners[cell]),
+            tuple(layers[cell]),
         )
         for cell, names in ((cell, paths[cell]) for cell in cells_of(root))
     }
 
 
-def matches(selector: Selector, names: Names, cell: Cell) -> list[str]:
+def owner_of(path: str, nodes: Mapping[str, Node]) -> str:
+    """The path of the innermost of `nodes` that `path` leads through, or to."""
+    while path not in nodes:
+        path = path.rpartition(".")[0]
+    return path
+
+
+def matches(selector: Selector, names: Names, cell: Cell | Node) -> list[str]:
     """The names under which `selector` picks the cell."""
     if isinstance(selector, str):
         return [
@@ -84,8 +99,8 @@ def matches(selector: Selector, names: Names, cell: Cell) -> list[str]:
     if isinstance(selector, re.Pattern):
         return [name for name in names.all if selector.search(name)]
     if isinstance(selector, type):
-        named = zip(names.all, names.owners, strict=False)
-        return [name for name, owner in named if isinstance(owner, selector)]
+        named = zip(names.all, names.layers, strict=True)
+        return [name for name, layer in named if isinstance(layer, selector)]
     if callable(selector):
         return [name for name in names.all if selector(name, cell)]
     raise TypeError(
@@ -123,14 +138,14 @@ def _regex_would_match(pattern: str, known: Mapping[str, Any]) -> bool:
 
 
 def find(root: Node, path: str) -> Cell | Node:
-    """What stands at `path` below `root`.
+    """What stands at `path` below `root`; where a parameter is computed, what computes it.
 
     Raises:
         PathError: nothing does; the message suggests near names.
     """
     known = []
     for name, entry in walk(root):
-        if name == path:
+        if name == path or (isinstance(entry, StandIn) and stood_for(name) == path):
             return entry
         known.append(name)
     raise PathError(
@@ -139,7 +154,7 @@ def find(root: Node, path: str) -> Cell | Node:
     )
 
 
-def replace(root: Node, path: str, new: Cell) -> None:
+def replace(root: Node, path: str, new: Cell | Node) -> None:
     """Put `new` at `path`, in the attribute, list or dict where something stands now.
 
     Raises:
@@ -149,6 +164,15 @@ def replace(root: Node, path: str, new: Cell) -> None:
     for at, entry in walk(root):
         if isinstance(entry, Node) and path.startswith(f"{at}."):
             owner, name = entry, path[len(at) + 1 :]
+    put(owner, name, new)
+
+
+def put(owner: Node, name: str, new: Cell | Node) -> None:
+    """Put `new` in the place of what `owner` calls `name`, which may lead into a container.
+
+    Raises:
+        TypeError: it stands in a tuple, which cannot be changed.
+    """
     attribute, *keys = name.split(".")
     if not keys:
         setattr(owner, attribute, None)
@@ -157,6 +181,8 @@ def replace(root: Node, path: str, new: Cell) -> None:
     container = vars(owner)[attribute]
     for key in keys[:-1]:
         container = container[_key_in(container, key)]
+    if isinstance(container, tuple):
+        raise TypeError(f"'{name}' stands in a tuple, which cannot be changed; hold it in a list")
     container[_key_in(container, keys[-1])] = new
 
 

@@ -27,6 +27,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.random.bit_generator import ISeedSequence
 
+from ansatz.core.errors import InitializationError, format_shape
+
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
@@ -96,6 +98,9 @@ def draw(jobs: Sequence[Job]) -> list[NDArray[Any]]:
 
     Returns:
         One new C-contiguous array per job, which nobody else holds.
+
+    Raises:
+        InitializationError: an initialiser gave an array that does not fit.
     """
     bound = [_bound(job) for job in jobs]
     in_blocks = [
@@ -106,7 +111,7 @@ def draw(jobs: Sequence[Job]) -> list[NDArray[Any]]:
     blocks: deque[_Block] = deque()
     for job, initializer in zip(jobs, bound, strict=True):
         if not initializer.blockwise:
-            arrays.append(_drawn_whole(initializer, job))
+            arrays.append(_fitting(_drawn_whole(initializer, job), job))
             continue
         arrays.append(next(empty))
         flat = arrays[-1].reshape(-1)
@@ -146,6 +151,24 @@ def _drawn_whole(initializer: Initializer, job: Job) -> NDArray[Any]:
         raise
     (array,) = _allocate([(values.shape, values.dtype)])
     array[...] = values
+    return array
+
+
+def _fitting(array: NDArray[Any], job: Job) -> NDArray[Any]:
+    spec = job.spec
+    if array.shape != spec.shape:
+        raise InitializationError(
+            f"the initialiser {job.initializer!r} gave an array of shape "
+            f"{format_shape(array.shape)} for {spec.name}, whose shape is "
+            f"{format_shape(spec.shape)}; nothing was changed"
+        )
+    if array.dtype != spec.dtype:
+        if not np.can_cast(array.dtype, spec.dtype, "same_kind"):
+            raise InitializationError(
+                f"the initialiser {job.initializer!r} gave {array.dtype} for "
+                f"{spec.name}, whose dtype is {spec.dtype}; nothing was changed"
+            )
+        array = array.astype(spec.dtype)
     return array
 
 

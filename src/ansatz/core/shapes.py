@@ -65,3 +65,10 @@ def as_dtype(dtype: DTypeLike) -> Any:
             "jax.config.update('jax_enable_x64', True) before anything else, or use a narrower one"
         )
     return wanted
+
+
+def suggest_infer_shape(name: str, shape: Shape) -> str:
+    """The `infer_shape` that a user would write for a parameter of this name and shape."""
+    sizes = ", ".join("x.shape[-1]" if size is None else str(size) for size in shape)
+    comma = "," if len(shape) == 1 else ""
+    return f"    def infer_shape(self, x):\n        self.{name}.shape = ({sizes}{comma})"

@@ -23,7 +23,7 @@ import numpy as np
 
 from ansatz.core.cell import Cell
 from ansatz.core.closures import Closure, attributes_of, is_of_arrays, is_of_python
-from ansatz.core.containers import TrackedDict, TrackedList
+from ansatz.core.containers import Tracked
 from ansatz.core.declared import Declared
 from ansatz.core.initializer import Initializer
 from ansatz.core.node import Node
@@ -95,7 +95,7 @@ class Fingerprint:
         return _by_value(value)
 
     def _encode_container(self, value: Any) -> Hashable:
-        if not isinstance(value, tuple | TrackedList | TrackedDict):
+        if not isinstance(value, tuple | Tracked):
             self.volatile.append(value)  # It does not tell when it changes.
         if isinstance(value, dict):
             items = ((repr(key), self._encode(item)) for key, item in value.items())

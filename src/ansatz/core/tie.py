@@ -8,13 +8,14 @@ over all uses), one initialisation and one entry in files.
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import jax
 
 from ansatz.core.declared import Origin, Planned
 from ansatz.core.errors import TieError, format_shape
-from ansatz.core.node import Node, check_tie
+from ansatz.core.node import Node, StandIn, check_tie, walk
 from ansatz.core.parameter import GradReq, Parameter
 from ansatz.core.paths import find, names_of, replace
 from ansatz.core.shapes import Shape, merge_shapes
@@ -126,7 +127,7 @@ class TransposedParameter(Parameter):
         self._base.cast(dtype)
 
 
-def tie(net: Node, path: str, other: str, *, transpose: bool = False) -> Parameter:
+def tie(net: Node, path: str, other: str, *, transpose: bool = False) -> Parameter | StandIn:
     """Make the parameter at `other` the one at `path`.
 
     The parameter at `path` keeps its value; what stood at `other` is dropped.
@@ -159,6 +160,11 @@ def tie(net: Node, path: str, other: str, *, transpose: bool = False) -> Paramet
         check_tie(replaced, kept, other)
         replace(net, other, kept)
         return kept
+    if isinstance(kept, StandIn):
+        raise TieError(
+            f"'{path}' is {kept.formula()}, and what is computed cannot be tied transposed; tie "
+            "without transpose, or az.unparametrize it before"
+        )
     if kept.ndim != 2:
         raise TieError(
             f"'{path}' has shape {format_shape(kept.shape)}; a transposed tie needs two dimensions"
@@ -177,7 +183,7 @@ def tie(net: Node, path: str, other: str, *, transpose: bool = False) -> Paramet
     return kept
 
 
-def untie(net: Node, path: str) -> Parameter:
+def untie(net: Node, path: str) -> Parameter | StandIn:
     """Give the place at `path` a parameter of its own, with a copy of the value.
 
     Returns:
@@ -187,9 +193,15 @@ def untie(net: Node, path: str) -> Parameter:
         TieError: the parameter at `path` is not tied.
     """
     tied = _parameter_at(net, path)
+    if isinstance(tied, StandIn):
+        if sum(entry is tied for _, entry in walk(net)) < 2:
+            raise _untied(path)
+        own = copy.deepcopy(tied)
+        replace(net, path, own)
+        return own
     names = names_of(net)[tied.base]
     if not names.aliases:
-        raise TieError(f"the parameter at '{path}' has no other name; there is nothing to untie")
+        raise _untied(path)
     owner = names.owners[names.all.index(path)]
     if sum(holder is owner for holder in names.owners) > 1:
         raise TieError(
@@ -213,8 +225,12 @@ def untie(net: Node, path: str) -> Parameter:
     return copied
 
 
-def _parameter_at(net: Node, path: str) -> Parameter:
+def _untied(path: str) -> TieError:
+    return TieError(f"the parameter at '{path}' has no other name; there is nothing to untie")
+
+
+def _parameter_at(net: Node, path: str) -> Parameter | StandIn:
     found = find(net, path)
-    if not isinstance(found, Parameter):
+    if not isinstance(found, Parameter | StandIn):
         raise TieError(f"'{path}' is a {type(found).__name__}; only parameters can be tied")
     return found

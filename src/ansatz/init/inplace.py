@@ -13,6 +13,7 @@ from ansatz.core import frame
 from ansatz.core.declared import Declared
 from ansatz.core.errors import TraceError
 from ansatz.core.initializer import Initializer
+from ansatz.core.node import StandIn
 from ansatz.core.view import DataView
 from ansatz.init.arguments import not_negative
 from ansatz.init.constants import Constant, Ones, Zeros
@@ -282,6 +283,11 @@ def _initialized(p: P, init: Initializer, seed: int | None) -> P:
         target = target.holder
     if target is None:
         return p
+    if isinstance(target, StandIn):
+        raise TypeError(
+            f"{target.describe()} is {target.formula()}, so it has no values of its own to fill; "
+            "initialise the parameters that it is computed from"
+        )
     if not isinstance(target, Declared):
         raise TypeError(
             f"an in-place initialiser takes a parameter, such as layer.weight or "

@@ -125,7 +125,7 @@ def summary(
 
 
 def _row(path: str, seen: Declared, names: Names, unreached: str, statistics: bool) -> SummaryRow:
-    layer = type(names.owners[names.all.index(path)]).__name__
+    layer = type(names.layers[names.all.index(path)]).__name__
     others = tuple(name for name in names.all if name != path)
     shape, dtype = seen.shape, str(seen.dtype)
     if path != names.path:

@@ -37,6 +37,7 @@ from ansatz.nn.losses import (
     softmax_cross_entropy,
 )
 from ansatz.nn.normalization import BatchNorm, LayerNorm
+from ansatz.nn.parametrizations import spectral_norm, weight_norm
 from ansatz.nn.stateless import Flatten, Identity, Lambda
 
 __all__ = [
@@ -78,4 +79,6 @@ __all__ = [
     "l1_loss",
     "l2_loss",
     "softmax_cross_entropy",
+    "spectral_norm",
+    "weight_norm",
 ]

@@ -16,11 +16,13 @@ class FanInUniformOf(Initializer):
     """U(±1/√fan_in), with the fan-in of another parameter.
 
     Attributes:
-        weight: the parameter that tells the fan-in.
+        depends_on: the parameter that tells the fan-in.
     """
 
+    depends_on: Parameter
+
     def __init__(self, weight: Parameter) -> None:
-        self.weight = weight
+        self.depends_on = weight
 
     def bind(self, spec: Spec) -> Initializer:
         """The uniform distribution, now that the fan-in has to be known.
@@ -28,7 +30,7 @@ class FanInUniformOf(Initializer):
         Raises:
             DeferredInitializationError: the shape of the weight is not known yet.
         """
-        weight = self.weight
+        weight = self.depends_on
         shape = weight._known_shape("the bound of its bias is not known either")
         fan_in, _ = Spec(shape, weight.dtype, weight.path, weight.fan_axes).fans
         return BoundedUniform(1 / math.sqrt(fan_in) if fan_in else 0.0)
@@ -59,17 +61,10 @@ class FanInBias(Parameter):
     def __init__(self, weight: Parameter, size: int) -> None:
         super().__init__((size,), FanInUniformOf(weight), dtype=weight.dtype)
 
-    @property
-    def is_deferred(self) -> bool:
-        """True while a value is still to be drawn and the weight's shape is not known."""
-        init = self.init
-        waits = isinstance(init, FanInUniformOf) and not self.has_value and init.weight.is_deferred
-        return waits or super().is_deferred
-
     def follow(self, weight: Parameter) -> None:
         """Take the fan-in from another weight from now on."""
         if isinstance(self.init, FanInUniformOf):
-            self.init.weight = weight
+            self.init.depends_on = weight
 
     def describe(self) -> str:
         """The bias in words; to a reader it is a parameter like any other."""

@@ -15,6 +15,7 @@ import jax
 from ansatz.core.initializer import BoundedUniform
 from ansatz.core.module import Module
 from ansatz.core.parameter import Parameter
+from ansatz.core.parametrized import Parametrized
 from ansatz.nn.activation_functions import Activation, by_name, checked_activation, spelled
 from ansatz.nn.bias import FanInBias
 from ansatz.nn.sharing import Params, share
@@ -172,10 +173,10 @@ class Linear(Dense):
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
         # A weight that is tied in here tells the fan-in from now on.
-        if name == "weight" and isinstance(value, Parameter):
+        if name == "weight" and isinstance(value, Parameter | Parametrized):
             bias = self.__dict__.get("bias")
             if isinstance(bias, FanInBias):
-                bias.follow(value)
+                bias.follow(value.main if isinstance(value, Parametrized) else value)
 
     @property
     def in_features(self) -> int | None:
