@@ -85,6 +85,27 @@ def test_the_arrays_that_were_given_stay_apart_from_the_network():
     assert (net.weight.value == 1).all()
 
 
+def test_parameters_stand_for_their_values_at_that_time():
+    donor, net = network(), network()
+    donor.initialize("ones")
+    load = init.Load(donor.collect_params())
+    donor[0].weight.data[:] = 7
+    net.initialize({"*.weight": load})
+    assert (net[0].weight.value == 1).all()
+
+
+def test_what_numpy_cannot_read_is_refused_by_path():
+    class Tensor:
+        def __array__(self, *_, **__):
+            raise RuntimeError("detach it first")
+
+    net = nn.Dense(2, in_units=2)
+    with pytest.raises(
+        az.InitializationError, match=r"'weight' given to Load is a Tensor, .*: detach it first"
+    ):
+        net.initialize(init.Load({"weight": Tensor()}))
+
+
 def test_what_is_no_mapping_or_no_initialiser_is_refused_at_construction():
     with pytest.raises(TypeError, match=r"Load takes arrays by path.*got a str.*net\.load\(path\)"):
         init.Load("net.safetensors")

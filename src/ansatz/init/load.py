@@ -9,6 +9,7 @@ import numpy as np
 
 from ansatz.core.errors import InitializationError, did_you_mean, format_shape
 from ansatz.core.initializer import Initializer, Spec, as_initializer
+from ansatz.core.operators import ArrayOperators
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,7 +24,8 @@ class Load(Initializer, name="load"):
     biases alone, whose initialiser is declared.
 
     Args:
-        arrays: arrays by path, such as `other.state_dict()`.
+        arrays: arrays by path, such as `other.state_dict()`, the state dict of a PyTorch module, or
+            what `ansatz.checkpoint.load_arrays` reads from a file.
         default: what fills a parameter that is not in the mapping; without one it is an error.
 
     Raises:
@@ -46,9 +48,13 @@ class Load(Initializer, name="load"):
         if not isinstance(arrays, Mapping):
             raise TypeError(
                 "Load takes arrays by path, such as net.state_dict(); got a "
-                f"{type(arrays).__name__}. Files are read by net.load(path)"
+                f"{type(arrays).__name__}. Files are read by net.load(path), or by "
+                "ansatz.checkpoint.load_arrays(path)"
             )
-        self.arrays = dict(arrays)
+        self.arrays = {
+            path: array.value if isinstance(array, ArrayOperators) else array
+            for path, array in arrays.items()
+        }
         self.default = None if default is None else as_initializer(default)
 
     def bind(self, spec: Spec) -> Initializer:
@@ -65,7 +71,14 @@ class Load(Initializer, name="load"):
 
     def draw(self, rng: np.random.Generator, spec: Spec) -> NDArray[Any]:
         """The array of the mapping."""
-        array = np.asarray(self.arrays[spec.path])
+        given = self.arrays[spec.path]
+        try:
+            array = np.asarray(given)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise InitializationError(
+                f"the array '{spec.path}' given to Load is a {type(given).__name__}, which NumPy "
+                f"cannot read: {error}"
+            ) from error
         if array.shape != spec.shape:
             raise InitializationError(
                 f"{spec.name} has shape {format_shape(spec.shape)}, but the array '{spec.path}' "
