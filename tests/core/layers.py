@@ -87,6 +87,17 @@ class Call(az.Module):
         return self.function(x)
 
 
+class Wrapped(az.Module):
+    """Calls a layer through a transform, such as `az.jit`."""
+
+    def __init__(self, transform: Any, layer: Any) -> None:
+        self.transform = transform
+        self.layer = layer
+
+    def forward(self, x: Any) -> Any:
+        return self.transform(self.layer)(x)
+
+
 def mean_square(net: Any, x: Any) -> Any:
     return (net(x) ** 2).mean()
 

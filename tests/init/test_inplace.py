@@ -1,5 +1,6 @@
 """The functions of `torch.nn.init`, with its names, defaults and numbers."""
 
+import functools
 import math
 
 import jax
@@ -22,7 +23,11 @@ FUNCTIONS = [
     init.kaiming_uniform_,
     init.kaiming_normal_,
     init.trunc_normal_,
+    init.orthogonal_,
+    init.eye_,
+    functools.partial(init.sparse_, sparsity=0.3),
 ]
+EXACT = (init.zeros_, init.ones_, init.eye_)
 
 
 def weight(shape=(200, 300)):
@@ -81,6 +86,32 @@ def test_each_function_draws_from_the_distribution_that_pytorch_documents(fill, 
     assert stats.kstest(values(p), cdf).pvalue > REJECT_BELOW
 
 
+@pytest.mark.parametrize(
+    ("fill", "initializer", "shape"),
+    [
+        (lambda p: init.orthogonal_(p, gain=2, seed=3), init.Orthogonal(2), (6, 2, 2)),
+        (lambda p: init.orthogonal_(p, seed=3), init.Orthogonal(), (6, 5)),
+        (lambda p: init.sparse_(p, 0.3, seed=3), init.Sparse(0.3, 0.01), (6, 5)),
+        (lambda p: init.sparse_(p, 0.3, std=1, seed=3), init.Sparse(0.3, 1), (6, 5)),
+        (lambda p: init.eye_(p), init.Identity(), (6, 5)),
+        (lambda p: init.dirac_(p), init.Dirac(), (6, 5, 3)),
+        (lambda p: init.dirac_(p, groups=2), init.Dirac(2), (6, 5, 3)),
+    ],
+)
+def test_each_function_does_what_the_initialiser_behind_it_does(fill, initializer, shape):
+    filled, expected = weight(shape), weight(shape)
+    assert fill(filled) is filled
+    expected.initialize(initializer, seed=3)
+    np.testing.assert_array_equal(filled.value, expected.value)
+
+
+def test_there_is_a_function_for_each_of_pytorch():
+    # Those of torch 2.13, `[name for name in dir(torch.nn.init) if name.endswith("_")]`.
+    names = """constant_ dirac_ eye_ kaiming_normal_ kaiming_uniform_ normal_ ones_ orthogonal_
+        sparse_ trunc_normal_ uniform_ xavier_normal_ xavier_uniform_ zeros_"""
+    assert set(names.split()) == {name for name in init.__all__ if name.endswith("_")}
+
+
 def test_constants_are_exact():
     assert (values(init.constant_(weight(), 42)) == 42).all()
     assert (values(init.zeros_(weight())) == 0).all()
@@ -107,7 +138,7 @@ def test_the_same_seed_gives_the_same_values_and_the_global_stream_others(functi
     layer = nn.Dense(4, in_units=3)
     first = values(function(layer.weight, seed=3))
     np.testing.assert_array_equal(values(function(layer.weight, seed=3)), first)
-    if function not in (init.zeros_, init.ones_):
+    if function not in EXACT:
         assert (values(function(layer.weight)) != first).any()
         assert (values(function(layer.weight)) != values(function(layer.weight))).any()
 
@@ -168,6 +199,10 @@ def test_a_state_can_be_filled_as_well():
         lambda p: init.kaiming_normal_(p, mode="fan_avg"),
         lambda p: init.kaiming_normal_(p, nonlinearity="gelu"),
         lambda p: init.trunc_normal_(p, a=2, b=-2),
+        lambda p: init.orthogonal_(p, gain=math.nan),
+        lambda p: init.sparse_(p, 1.5),
+        lambda p: init.dirac_(p),
+        lambda p: init.dirac_(p, groups=0),
     ],
 )
 def test_bad_arguments_are_refused_and_nothing_changes(call):

@@ -84,6 +84,74 @@ def test_every_form_of_kaiming_has_its_distribution(mode, fan, options, gain):
     assert_uniform(draw(uniform, shape), math.sqrt(3) * std)
 
 
+def assert_cut_normal(drawn, std):
+    # The standard deviation of N(0, 1) between -2 and 2, so that what is cut has variance std².
+    uncut = std / stats.truncnorm(-2, 2).std()
+    assert stats.kstest(drawn / uncut, stats.truncnorm(-2, 2).cdf).pvalue > REJECT_BELOW
+    # Of this distribution: E x⁴ - (E x²)² = 1.3704 - 0.5987 in units of `uncut`.
+    fourth = stats.truncnorm(-2, 2).moment(4) * uncut**4
+    assert abs(drawn.var() - std**2) < 4 * math.sqrt((fourth - std**4) / drawn.size)
+
+
+ASSERT = {"normal": assert_normal, "truncated_normal": assert_cut_normal}
+FANS = {"fan_in": 8 * 9, "fan_out": 30 * 9, "fan_avg": (8 + 30) * 9 / 2}
+
+
+@pytest.mark.parametrize("mode", FANS)
+@pytest.mark.parametrize("distribution", ["normal", "uniform", "truncated_normal"])
+def test_every_form_of_variance_scaling_has_its_distribution(mode, distribution):
+    drawn = draw(init.VarianceScaling(1.7, mode, distribution), (30, 8, 3, 3))
+    std = math.sqrt(1.7 / FANS[mode])
+    if distribution == "uniform":
+        assert_uniform(drawn, math.sqrt(3) * std)
+    else:
+        ASSERT[distribution](drawn, std)
+
+
+@pytest.mark.parametrize("distribution", ["normal", "uniform", "truncated_normal"])
+def test_lecun_has_the_variance_of_one_input(distribution):
+    drawn = draw(init.LeCun(distribution), (300, 100))
+    if distribution == "uniform":
+        assert_uniform(drawn, math.sqrt(3 / 100))
+    else:
+        ASSERT[distribution](drawn, 0.1)
+
+
+def test_truncated_kaiming_is_the_he_normal_of_jax():
+    assert_cut_normal(draw(init.Kaiming(distribution="truncated_normal"), (300, 200)), 0.1)
+
+
+# The spreads that MXNet gave for (400, 300); see the reference on Gluon.
+@pytest.mark.parametrize(
+    ("initializer", "std", "exact"),
+    [
+        (init.MSRAPrelu(), 0.0735, math.sqrt(2 / (1 + 0.25**2) / 350)),
+        (init.MSRAPrelu("in", 0), 0.0820, math.sqrt(2 / 300)),
+        (init.MSRAPrelu("out", 0.5), None, math.sqrt(2 / 1.25 / 400)),
+    ],
+)
+def test_msraprelu_has_the_spread_of_gluon(initializer, std, exact):
+    drawn = draw(initializer, (400, 300))
+    assert_normal(drawn, exact)
+    if std is not None:
+        assert abs(drawn.std() - std) < 4 * 0.08 / math.sqrt(drawn.size)
+
+
+@pytest.mark.parametrize(
+    ("special", "general"),
+    [
+        (init.Kaiming(), init.VarianceScaling(2)),
+        (init.Xavier(), init.VarianceScaling(1, "fan_avg", "uniform")),
+        (init.Xavier("gaussian", magnitude=1), init.VarianceScaling(1, "fan_avg")),
+        (init.LeCun(), init.VarianceScaling()),
+        (init.FanInUniform(), init.VarianceScaling(1 / 3, "fan_in", "uniform")),
+        (init.MSRAPrelu("in", 0), init.VarianceScaling(2)),
+    ],
+)
+def test_the_table_of_variance_scaling_tells_the_truth(special, general):
+    np.testing.assert_allclose(draw(special, (30, 8, 3)), draw(general, (30, 8, 3)), rtol=1e-6)
+
+
 def test_kaiming_normal_is_not_truncated_like_the_one_of_jax():
     drawn = draw(init.Kaiming(), (400, 300))
     assert np.abs(drawn).max() > 3.5 * math.sqrt(2 / 300)
@@ -95,7 +163,10 @@ def test_declared_fan_axes_are_followed():
     assert_uniform(drawn, math.sqrt(6 / 300))
 
 
-@pytest.mark.parametrize("initializer", [init.Xavier(), init.Kaiming()])
+@pytest.mark.parametrize(
+    "initializer",
+    [init.Xavier(), init.Kaiming(), init.LeCun(), init.MSRAPrelu(), init.VarianceScaling()],
+)
 @pytest.mark.parametrize("shape", [(), (5,)])
 def test_vectors_are_refused_by_path(initializer, shape):
     net = nn.Sequential(nn.Dense(2, in_units=2))
@@ -105,13 +176,25 @@ def test_vectors_are_refused_by_path(initializer, shape):
     assert not net[0].weight.has_value
 
 
-@pytest.mark.parametrize("initializer", [init.Xavier(), init.Xavier("gaussian"), init.Kaiming()])
+@pytest.mark.parametrize(
+    "initializer",
+    [
+        init.Xavier(),
+        init.Xavier("gaussian"),
+        init.Kaiming(),
+        init.LeCun("truncated_normal"),
+        init.MSRAPrelu(),
+        init.VarianceScaling(mode="fan_avg", distribution="truncated_normal"),
+    ],
+)
 @pytest.mark.parametrize("shape", [(0, 3), (3, 0), (0, 0), (3, 2, 0)])
 def test_empty_arrays_are_drawn(initializer, shape):
     assert draw(initializer, shape).size == 0
 
 
-@pytest.mark.parametrize("initializer", [init.Xavier(), init.Kaiming()])
+@pytest.mark.parametrize(
+    "initializer", [init.Xavier(), init.Kaiming(), init.LeCun(), init.VarianceScaling(0)]
+)
 def test_integers_are_refused_by_path(initializer):
     with pytest.raises(az.InitializationError, match="dtype int32"):
         az.Parameter((3, 3), dtype="int32").initialize(initializer)
@@ -131,6 +214,12 @@ def test_integers_are_refused_by_path(initializer):
         (lambda: init.Kaiming("fan_avg"), "mode of Kaiming .*'fan_in', 'fan_out'; got 'fan_avg'"),
         (lambda: init.Kaiming(nonlinearity="gelu"), "nonlinearity of calculate_gain"),
         (lambda: init.Kaiming(distribution="gaussian"), "distribution of Kaiming"),
+        (lambda: init.MSRAPrelu("fan_in"), "factor_type of MSRAPrelu .*'avg', 'in', 'out'"),
+        (lambda: init.MSRAPrelu(slope=math.nan), "slope of MSRAPrelu"),
+        (lambda: init.LeCun("gaussian"), "distribution of LeCun .*'truncated_normal'"),
+        (lambda: init.VarianceScaling(-1), "scale of VarianceScaling must not be negative"),
+        (lambda: init.VarianceScaling(mode="avg"), "mode of VarianceScaling .*did you mean"),
+        (lambda: init.VarianceScaling(distribution="trunc_normal"), "did you mean 'truncated_nor"),
         (lambda: init.Kaiming(gain=-1), "gain of Kaiming"),
         (lambda: init.Kaiming(gain=math.inf), "gain of Kaiming"),
         (lambda: init.Kaiming(nonlinearity="leaky_relu", param=True), "param of calculate_gain"),

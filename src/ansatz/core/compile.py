@@ -27,7 +27,7 @@ from ansatz.core import clock
 from ansatz.core.arguments import Arguments
 from ansatz.core.cell import Cell
 from ansatz.core.closures import Closure
-from ansatz.core.deferral import Restart
+from ansatz.core.deferral import Restart, is_under_way
 from ansatz.core.errors import RecompilationWarning, TraceError
 from ansatz.core.frame import at_top_level, current
 from ansatz.core.node import Node
@@ -133,7 +133,8 @@ class Compiled:
                 self._programs[key] = program
                 self._warn_if_many()
             plan.bind(program)
-            self._remember(plan)
+            if not is_under_way():
+                self._remember(plan)
             return plan, dynamic
         raise self._endless()
 

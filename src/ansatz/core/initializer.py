@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -163,6 +163,8 @@ class Initializer:
 
 
 def _same(a: Any, b: Any) -> bool:
+    if isinstance(a, Mapping) and isinstance(b, Mapping):
+        return a.keys() == b.keys() and all(_same(value, b[name]) for name, value in a.items())
     if isinstance(a, np.ndarray | jax.Array) or isinstance(b, np.ndarray | jax.Array):
         a, b = np.asarray(a), np.asarray(b)
         return a.dtype == b.dtype and np.array_equal(a, b)
@@ -345,6 +347,21 @@ def _roles_of(function: Callable[..., Any]) -> tuple[str, ...]:
     return tuple(roles)
 
 
+def _with_defaults(kind: type[Initializer], spelled: str) -> Initializer:
+    parameters = inspect.signature(kind).parameters.values()
+    needed = [
+        p.name
+        for p in parameters
+        if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+    ]
+    if needed:
+        raise TypeError(
+            f"{spelled} alone is no initialiser, because {kind.__name__} needs "
+            f"{' and '.join(needed)}: write {kind.__name__}({', '.join(needed)})"
+        )
+    return kind()
+
+
 def as_initializer(choice: Any) -> Initializer:
     """An initialiser from what users write: an initialiser, a name or a function.
 
@@ -355,15 +372,16 @@ def as_initializer(choice: Any) -> Initializer:
         return choice
     if isinstance(choice, str):
         try:
-            return Initializer.by_name[choice.lower()]()
+            kind = Initializer.by_name[choice.lower()]
         except KeyError:
             known = sorted(Initializer.by_name)
             raise TypeError(
                 f"no initialiser is called {choice!r}{did_you_mean(choice.lower(), known)} "
                 f"(known names: {', '.join(known)})"
             ) from None
+        return _with_defaults(kind, repr(choice))
     if isinstance(choice, type) and issubclass(choice, Initializer):
-        return choice()
+        return _with_defaults(choice, choice.__name__)
     if callable(choice):
         return FromFunction(choice)
     raise TypeError(

@@ -14,7 +14,7 @@ from ansatz.core.arguments import Arguments
 from ansatz.core.cell import Cell
 from ansatz.core.closures import Closure
 from ansatz.core.declared import Declared, materialize_all
-from ansatz.core.deferral import Restart, RestartableFrame
+from ansatz.core.deferral import Restart, RestartableFrame, is_under_way, waiting_cells
 from ansatz.core.parameter import Parameter
 from ansatz.core.structure import Fingerprint
 
@@ -241,6 +241,8 @@ class Plan:
         self.kept = [inputs[i] for i in program.kept]
         self.outputs = [self.resolve(address) for address in program.outputs]
         self.nested_inputs = inputs
+        if is_under_way():
+            return  # Only shapes are wanted, and the whole run may still fail.
         needed = [*self.donated, *self.kept]
         materialize_all(cell for cell in needed if isinstance(cell, Declared))
         for cell in needed:
@@ -307,12 +309,12 @@ def _is_ready(cell: Cell) -> bool:
 
 
 def _value_or_shape(cell: Cell) -> Any:
+    if isinstance(cell, Declared) and waiting_cells([cell]):
+        # Drawn once the trace has succeeded, so that a call that fails leaves nothing behind.
+        return jax.ShapeDtypeStruct(cell.shape, cell.dtype)
     if frame.current() is not None or not frame.at_top_level():
         return cell.value
-    if cell.has_value:
-        return cell.materialize()
-    assert isinstance(cell, Declared)
-    return jax.ShapeDtypeStruct(cell.shape, cell.dtype)
+    return cell.materialize()
 
 
 def _as_shapes(value: Any) -> Any:

@@ -6,43 +6,67 @@ or to `net.initialize`. The functions that end in `_` act on one parameter at on
 """
 
 from ansatz.core.initializer import FanInUniform, FromFunction, Initializer, Spec
+from ansatz.init.bilinear import Bilinear
 from ansatz.init.constants import Constant, Ones, Zeros
 from ansatz.init.distributions import Normal, Uniform
 from ansatz.init.gains import calculate_gain
+from ansatz.init.gates import LSTMBias
+from ansatz.init.identity import Dirac, Identity
 from ansatz.init.inplace import (
     constant_,
+    dirac_,
+    eye_,
     kaiming_normal_,
     kaiming_uniform_,
     normal_,
     ones_,
+    orthogonal_,
+    sparse_,
     trunc_normal_,
     uniform_,
     xavier_normal_,
     xavier_uniform_,
     zeros_,
 )
-from ansatz.init.scaled import Kaiming, Xavier
+from ansatz.init.load import Load
+from ansatz.init.orthogonal import Orthogonal
+from ansatz.init.scaled import Kaiming, LeCun, MSRAPrelu, VarianceScaling, Xavier
+from ansatz.init.sparse import Sparse
 from ansatz.init.truncated import TruncatedNormal
 
 __all__ = [
+    "Bilinear",
     "Constant",
+    "Dirac",
     "FanInUniform",
     "FromFunction",
+    "Identity",
     "Initializer",
     "Kaiming",
+    "LSTMBias",
+    "LeCun",
+    "Load",
+    "MSRAPrelu",
     "Normal",
     "Ones",
+    "Orthogonal",
+    "Sparse",
     "Spec",
     "TruncatedNormal",
     "Uniform",
+    "VarianceScaling",
     "Xavier",
     "Zeros",
     "calculate_gain",
     "constant_",
+    "dirac_",
+    "eye_",
     "kaiming_normal_",
     "kaiming_uniform_",
     "normal_",
     "ones_",
+    "orthogonal_",
+    "sparse_",
     "trunc_normal_",
     "uniform_",
     "xavier_normal_",

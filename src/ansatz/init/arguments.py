@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -48,6 +49,23 @@ def not_negative(owner: str, name: str, value: Any) -> float:
     converted = finite(owner, name, value)
     if converted < 0:
         raise InitializationError(f"{name} of {owner} must not be negative, got {value!r}")
+    return converted
+
+
+def count(owner: str, name: str, value: Any) -> int:
+    """`value` as an integer of at least one.
+
+    Raises:
+        InitializationError: it is not an integer, or it is below one.
+    """
+    try:
+        converted = 0 if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        converted = 0
+    if converted < 1:
+        raise InitializationError(
+            f"{name} of {owner} must be an integer of at least 1, got {value!r}"
+        )
     return converted
 
 

@@ -41,7 +41,7 @@ class Ones(Initializer, name="ones one"):
         out.fill(1)
 
 
-class Constant(Initializer):
+class Constant(Initializer, name="constant"):
     """A given value, broadcast to the shape of the parameter.
 
     Args:
@@ -76,27 +76,37 @@ class Constant(Initializer):
 
     def bind(self, spec: Spec) -> Initializer:
         """What writes the value, in the dtype of the parameter."""
-        value = np.asarray(self.value)
-        fits = value.dtype.kind != "c" or spec.dtype.kind == "c"
-        if fits:
-            with np.errstate(over="ignore", invalid="ignore"):
-                converted = value.astype(spec.dtype)
-                if spec.dtype.kind in "biu":
-                    fits = bool((converted == value).all())
-                else:
-                    fits = bool((np.isfinite(converted) == np.isfinite(value)).all())
-        if not fits:
-            raise InitializationError(
-                f"{spec.name} has dtype {spec.dtype}, which cannot hold the value of {self!r}"
-            )
+        converted = in_dtype(self, self.value, spec)
         try:
             np.broadcast_to(converted, spec.shape)
         except ValueError:
             raise InitializationError(
                 f"{spec.name} has shape {format_shape(spec.shape)}, to which the value of {self!r}"
-                f", of shape {format_shape(value.shape)}, does not broadcast"
+                f", of shape {format_shape(converted.shape)}, does not broadcast"
             ) from None
-        return _Filled(converted) if value.ndim == 0 else _Broadcast(converted)
+        return _Filled(converted) if converted.ndim == 0 else _Broadcast(converted)
+
+
+def in_dtype(initializer: Initializer, given: Any, spec: Spec) -> NDArray[Any]:
+    """A value that an initialiser was built with, in the dtype of the parameter.
+
+    Raises:
+        InitializationError: the dtype cannot hold it.
+    """
+    value = np.asarray(given)
+    fits = value.dtype.kind != "c" or spec.dtype.kind == "c"
+    if fits:
+        with np.errstate(over="ignore", invalid="ignore"):
+            converted = value.astype(spec.dtype)
+            if spec.dtype.kind in "biu":
+                fits = bool((converted == value).all())
+            else:
+                fits = bool((np.isfinite(converted) == np.isfinite(value)).all())
+    if not fits:
+        raise InitializationError(
+            f"{spec.name} has dtype {spec.dtype}, which cannot hold the value of {initializer!r}"
+        )
+    return converted
 
 
 class _Filled(Initializer):

@@ -18,7 +18,10 @@ from ansatz.core.view import DataView
 from ansatz.init.arguments import not_negative
 from ansatz.init.constants import Constant, Ones, Zeros
 from ansatz.init.distributions import Normal, Uniform
+from ansatz.init.identity import Dirac, Identity
+from ansatz.init.orthogonal import Orthogonal
 from ansatz.init.scaled import Kaiming, Xavier
+from ansatz.init.sparse import Sparse
 from ansatz.init.truncated import TruncatedNormal
 
 P = TypeVar("P", Declared, DataView, None)
@@ -275,6 +278,102 @@ def trunc_normal_(
         True
     """
     return _initialized(p, TruncatedNormal(mean, std, a, b), seed)
+
+
+def orthogonal_(p: P, gain: float = 1.0, *, seed: int | None = None) -> P:
+    """Fill `p` with a random matrix whose rows, or columns if there are more rows, are orthogonal.
+
+    Args:
+        p: a parameter with at least two dimensions, of which all but the first are flattened; a
+            view of one, or `None`.
+        gain: a factor, such as `calculate_gain("tanh")`.
+        seed: the seed of the draw.
+
+    Returns:
+        What was given as `p`.
+
+    Raises:
+        InitializationError: the gain is not finite, or the parameter is a vector or not floating.
+
+    Example:
+        >>> import numpy as np
+        >>> from ansatz import init, nn
+        >>> w = init.orthogonal_(nn.Linear(8, 8).weight, gain=2).value
+        >>> bool(np.allclose(w @ w.T, 4 * np.eye(8), atol=1e-5))
+        True
+    """
+    return _initialized(p, Orthogonal(gain), seed)
+
+
+def eye_(p: P, *, seed: int | None = None) -> P:
+    """Fill `p` with the identity matrix: ones on the main diagonal, zeros elsewhere.
+
+    Args:
+        p: a parameter with two dimensions, a view of one, or `None`.
+        seed: accepted like everywhere; nothing is drawn.
+
+    Returns:
+        What was given as `p`.
+
+    Raises:
+        InitializationError: the parameter does not have two dimensions.
+
+    Example:
+        >>> from ansatz import init, nn
+        >>> print(init.eye_(nn.Linear(3, 2).weight).value)
+        [[1. 0. 0.]
+         [0. 1. 0.]]
+    """
+    return _initialized(p, Identity(), seed)
+
+
+def dirac_(p: P, groups: int = 1, *, seed: int | None = None) -> P:
+    """Fill `p` with the kernel of a convolution that hands on its input channels.
+
+    Args:
+        p: a parameter with three to five dimensions, a view of one, or `None`.
+        groups: the groups of the convolution.
+        seed: accepted like everywhere; nothing is drawn.
+
+    Returns:
+        What was given as `p`.
+
+    Raises:
+        InitializationError: the parameter has another number of dimensions, or its first axis
+            cannot be split into the groups.
+
+    Example:
+        >>> import ansatz as az
+        >>> from ansatz import init
+        >>> print(init.dirac_(az.Parameter((1, 1, 3))).value)
+        [[[0. 1. 0.]]]
+    """
+    return _initialized(p, Dirac(groups), seed)
+
+
+def sparse_(p: P, sparsity: float, std: float = 0.01, *, seed: int | None = None) -> P:
+    """Fill `p` with draws from N(0, std²), and in each column ⌈sparsity · rows⌉ zeros.
+
+    Args:
+        p: a parameter with two dimensions, a view of one, or `None`.
+        sparsity: the share of zeros, from 0 to 1.
+        std: the standard deviation of the others.
+        seed: the seed of the draw; it decides on the places of the zeros as well.
+
+    Returns:
+        What was given as `p`.
+
+    Raises:
+        InitializationError: an argument is out of range, or the parameter does not have two
+            dimensions or is not floating.
+
+    Example:
+        >>> from ansatz import init, nn
+        >>> weight = init.sparse_(nn.Linear(3, 10).weight, sparsity=0.1)
+        >>> print((weight.value == 0).sum(axis=0))
+        [1 1 1]
+    """
+    return _initialized(p, Sparse(sparsity, std), seed)
 
 
 def _initialized(p: P, init: Initializer, seed: int | None) -> P:
