@@ -1,4 +1,4 @@
-"""How the fixtures of `tests/parity` are made: what a PyTorch module computes, written to a file.
+"""How the fixtures of `tests/parity` are made: what PyTorch computes, written to a file.
 
 The scripts `make_*.py` import this; they need torch, which the tests do not. Run one with
 `python -m tests.parity.make_linear`, in an environment that has torch and safetensors.
@@ -33,7 +33,7 @@ class Recorder:
     def record(
         self,
         case: str,
-        module: torch.nn.Module,
+        module: torch.nn.Module | Callable[..., Any],
         *inputs: torch.Tensor,
         call: Callable[..., Any] | None = None,
     ) -> None:
@@ -42,11 +42,14 @@ class Recorder:
         Args:
             case: the name of the case; the test of the same name builds our module.
             module: the PyTorch module; its `state_dict()` before the call is stored, and what of
-                it the call changed (running statistics) as `updated`.
+                it the call changed (running statistics) as `updated`. Or a plain function of the
+                inputs, such as a loss.
             inputs: its inputs; those of a floating dtype get gradients.
             call: what is called with the module and the inputs, if it is not `module(*inputs)`;
                 it returns a tensor or a flat sequence of tensors.
         """
+        if not isinstance(module, torch.nn.Module):
+            module = _Function(module)
         before = {name: value.detach().clone() for name, value in module.state_dict().items()}
         inputs = tuple(x.detach().clone() for x in inputs)
         for x in inputs:
@@ -79,9 +82,17 @@ class Recorder:
     def save(self) -> None:
         """Write everything that was recorded."""
         FOLDER.mkdir(exist_ok=True)
-        arrays = {name: np.ascontiguousarray(array) for name, array in self.arrays.items()}
+        arrays = {name: np.array(array, order="C") for name, array in self.arrays.items()}
         save_file(
             arrays,
             FOLDER / f"{self.family}.safetensors",
             metadata={"made_with": f"torch {torch.__version__}"},
         )
+
+
+class _Function(torch.nn.Module):
+    """A function in the place of a module."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__()
+        self.forward = function
