@@ -19,6 +19,10 @@ DEFERRED = {
     "PReLU": lambda: nn.PReLU(None),
     "BatchNorm": nn.BatchNorm,
     "BatchNorm without scale": lambda: nn.BatchNorm(use_weight=False),
+    "BatchNorm without statistics": lambda: nn.BatchNorm(track_running_stats=False),
+    "InstanceNorm": lambda: nn.InstanceNorm(use_weight=True, track_running_stats=True),
+    "GroupNorm": lambda: nn.GroupNorm(2),
+    "RMSNorm": nn.RMSNorm,
     "LayerNorm": nn.LayerNorm,
     "LayerNorm over two axes": lambda: nn.LayerNorm((None, None)),
 }

@@ -70,7 +70,8 @@ class Recorder:
             self.arrays[f"{case}/state/{name}"] = value.numpy()
             after = module.state_dict()[name]
             if not torch.equal(value, after):
-                self.arrays[f"{case}/updated/{name}"] = after.numpy()
+                # A copy, because the next call of the module writes into the same memory.
+                self.arrays[f"{case}/updated/{name}"] = after.numpy().copy()
         for name, parameter in module.named_parameters():
             if parameter.grad is not None:
                 self.arrays[f"{case}/param_grads/{name}"] = parameter.grad.numpy()

@@ -25,9 +25,12 @@ from ansatz.nn.activations import (
     Swish,
     Tanh,
 )
+from ansatz.nn.batch_norm import BatchNorm
 from ansatz.nn.containers import Sequential
 from ansatz.nn.dropout import Dropout
 from ansatz.nn.embedding import Embedding
+from ansatz.nn.instance_norm import GroupNorm, InstanceNorm
+from ansatz.nn.layer_norm import LayerNorm, RMSNorm
 from ansatz.nn.linear import Dense, Linear
 from ansatz.nn.losses import (
     binary_cross_entropy,
@@ -36,7 +39,6 @@ from ansatz.nn.losses import (
     l2_loss,
     softmax_cross_entropy,
 )
-from ansatz.nn.normalization import BatchNorm, LayerNorm
 from ansatz.nn.stateless import Flatten, Identity, Lambda
 
 __all__ = [
@@ -49,10 +51,12 @@ __all__ = [
     "Dropout",
     "Embedding",
     "Flatten",
+    "GroupNorm",
     "HardSigmoid",
     "HardSwish",
     "HardTanh",
     "Identity",
+    "InstanceNorm",
     "Lambda",
     "LayerNorm",
     "LeakyReLU",
@@ -62,6 +66,7 @@ __all__ = [
     "Mish",
     "Module",
     "PReLU",
+    "RMSNorm",
     "ReLU",
     "ReLU6",
     "Sequential",
