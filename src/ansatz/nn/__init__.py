@@ -34,10 +34,21 @@ from ansatz.nn.layer_norm import LayerNorm, RMSNorm
 from ansatz.nn.linear import Dense, Linear
 from ansatz.nn.losses import (
     binary_cross_entropy,
+    cosine_embedding_loss,
+    ctc_loss,
+    focal_loss,
+    gaussian_loss,
+    hinge_loss,
     huber_loss,
+    kl_divergence,
     l1_loss,
     l2_loss,
+    nll_loss,
+    poisson_loss,
+    smooth_l1_loss,
     softmax_cross_entropy,
+    squared_hinge_loss,
+    triplet_loss,
 )
 from ansatz.nn.stateless import Flatten, Identity, Lambda
 
@@ -78,9 +89,20 @@ __all__ = [
     "Swish",
     "Tanh",
     "binary_cross_entropy",
+    "cosine_embedding_loss",
+    "ctc_loss",
+    "focal_loss",
+    "gaussian_loss",
+    "hinge_loss",
     "huber_loss",
     "init",
+    "kl_divergence",
     "l1_loss",
     "l2_loss",
+    "nll_loss",
+    "poisson_loss",
+    "smooth_l1_loss",
     "softmax_cross_entropy",
+    "squared_hinge_loss",
+    "triplet_loss",
 ]
