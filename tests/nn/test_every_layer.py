@@ -16,6 +16,7 @@ DEFERRED = {
     "Dense": lambda: nn.Dense(3),
     "Dense with flattening": lambda: nn.Dense(3, flatten=True),
     "Linear": lambda: nn.Linear(None, 3),
+    "Residual with a layer": lambda: nn.Residual(nn.Dense(4), activation="relu"),
     "PReLU": lambda: nn.PReLU(None),
     "BatchNorm": nn.BatchNorm,
     "BatchNorm without scale": lambda: nn.BatchNorm(use_weight=False),
@@ -27,6 +28,11 @@ DEFERRED = {
     "LayerNorm over two axes": lambda: nn.LayerNorm((None, None)),
 }
 SETTLED = {
+    "Residual": lambda: nn.Residual(nn.Tanh()),
+    "Concurrent": lambda: nn.Concurrent(nn.Tanh(), nn.ReLU()),
+    "DropPath": lambda: nn.DropPath(0.5),
+    "RReLU": nn.RReLU,
+    "GLU": nn.GLU,
     "Embedding": lambda: nn.Embedding(7, 4),
     "Dropout": lambda: nn.Dropout(0.5),
     "ReLU": nn.ReLU,
@@ -104,7 +110,7 @@ def test_a_call_with_another_width_names_the_layer(build_deferred):
     net = nn.Sequential({"odd": build_deferred()})
     x = input_for(net[0])
     net(x)
-    with pytest.raises(az.ShapeError, match="layer 'odd'"):
+    with pytest.raises(az.ShapeError, match="layer 'odd"):
         net(jnp.concatenate([x, x], -1))
 
 

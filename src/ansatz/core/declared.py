@@ -82,7 +82,16 @@ class Origin:
 class Declared(Cell, ArrayOperators):
     """A cell with a declared shape, dtype and initialiser. Use `Parameter` or `State`."""
 
-    __slots__ = ("_dtype", "_fallback", "_init", "_planned", "_shape", "fan_axes", "origin")
+    __slots__ = (
+        "_dtype",
+        "_fallback",
+        "_init",
+        "_planned",
+        "_shape",
+        "fan_axes",
+        "origin",
+        "zero_at",
+    )
 
     def __init__(
         self,
@@ -99,6 +108,7 @@ class Declared(Cell, ArrayOperators):
         self._fallback = None if fallback is None else as_initializer(fallback)
         self._planned: Planned | None = None
         self.fan_axes = fan_axes
+        self.zero_at: int | None = None
         self.origin = Origin("declared")
         if value is UNSET:
             self._shape = as_shape(shape)
@@ -148,8 +158,10 @@ class Declared(Cell, ArrayOperators):
 
     @property
     def is_deferred(self) -> bool:
-        """True while a dimension is not known."""
-        return None in self.shape
+        """True while a dimension is not known, or one that the declared initialiser needs."""
+        if None in self.shape:
+            return True
+        return self._init is not None and self._init.waits and not self.has_value
 
     @property
     def dtype(self) -> Any:
@@ -430,6 +442,9 @@ def draw_values(plans: Sequence[tuple[Declared, Planned]]) -> list[Any]:
         for cell, planned in plans
     ]
     arrays = [_fitting(array, job) for array, job in zip(random.draw(jobs), jobs, strict=True)]
+    for (cell, _), array in zip(plans, arrays, strict=True):
+        if cell.zero_at is not None:
+            array[cell.zero_at] = 0
     return on_device(arrays)
 
 

@@ -122,6 +122,15 @@ class Initializer:
             for alias in name.split():
                 Initializer.by_name[alias] = cls
 
+    @property
+    def waits(self) -> bool:
+        """Whether `bind` would fail for now, because it needs a shape that is not known yet.
+
+        A parameter that is declared with such an initialiser is deferred, although its own shape
+        may be known.
+        """
+        return False
+
     def bind(self, spec: Spec) -> Initializer:
         """The initialiser that fills a parameter of this spec."""
         return self

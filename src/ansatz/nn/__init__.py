@@ -66,12 +66,13 @@ from ansatz.nn.activations import (
     Threshold,
 )
 from ansatz.nn.batch_norm import BatchNorm
+from ansatz.nn.branches import Concurrent, Residual
 from ansatz.nn.containers import Sequential
-from ansatz.nn.dropout import Dropout
+from ansatz.nn.dropout import Dropout, DropPath
 from ansatz.nn.embedding import Embedding
 from ansatz.nn.instance_norm import GroupNorm, InstanceNorm
 from ansatz.nn.layer_norm import LayerNorm, RMSNorm
-from ansatz.nn.linear import Dense, Linear
+from ansatz.nn.linear import Bilinear, Dense, Linear
 from ansatz.nn.losses import (
     binary_cross_entropy,
     cosine_embedding_loss,
@@ -92,6 +93,14 @@ from ansatz.nn.losses import (
 )
 from ansatz.nn.slopes import PReLU, RReLU
 from ansatz.nn.stateless import Flatten, Identity, Lambda
+from ansatz.nn.torch_norm import (
+    BatchNorm1d,
+    BatchNorm2d,
+    BatchNorm3d,
+    InstanceNorm1d,
+    InstanceNorm2d,
+    InstanceNorm3d,
+)
 
 __all__ = [
     "CELU",
@@ -100,7 +109,13 @@ __all__ = [
     "GLU",
     "SELU",
     "BatchNorm",
+    "BatchNorm1d",
+    "BatchNorm2d",
+    "BatchNorm3d",
+    "Bilinear",
+    "Concurrent",
     "Dense",
+    "DropPath",
     "Dropout",
     "Embedding",
     "Flatten",
@@ -112,6 +127,9 @@ __all__ = [
     "HardTanh",
     "Identity",
     "InstanceNorm",
+    "InstanceNorm1d",
+    "InstanceNorm2d",
+    "InstanceNorm3d",
     "Lambda",
     "LayerNorm",
     "LeakyReLU",
@@ -126,6 +144,7 @@ __all__ = [
     "ReGLU",
     "ReLU",
     "ReLU6",
+    "Residual",
     "Sequential",
     "SiLU",
     "Sigmoid",

@@ -179,8 +179,8 @@ class RMSNorm(LastAxesNorm):
     Example:
         >>> import jax.numpy as jnp
         >>> from ansatz import nn
-        >>> print(nn.RMSNorm()(jnp.array([[1.0, 7.0]])).round(4))
-        [[0.2 1.4]]
+        >>> print(nn.RMSNorm()(jnp.array([[1.0, 7.0, 1.0, 7.0]])).round(1))
+        [[0.2 1.4 0.2 1.4]]
     """
 
     def __init__(
