@@ -487,3 +487,13 @@ def test_a_state_dict_of_tracers_is_refused() -> None:
 
     with pytest.raises(az.TraceError, match="functional_call"):
         jax.grad(loss)(jnp.ones((1, 2)))
+
+
+def test_a_counter_of_64_bits_is_loaded_if_it_fits() -> None:
+    net = nn.BatchNorm(2, use_weight=False, use_bias=False)
+    state = {**net.state_dict(), "num_batches_tracked": np.array(7, np.int64)}
+    net.load_state_dict(state)
+    assert int(net.num_batches_tracked.value) == 7
+    with pytest.raises(az.CheckpointError, match="too large for int32"):
+        net.load_state_dict({**state, "num_batches_tracked": np.array(2**40)})
+    assert int(net.num_batches_tracked.value) == 7

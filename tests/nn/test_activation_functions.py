@@ -1,41 +1,61 @@
+import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+import ansatz as az
 from ansatz import nn
-from ansatz.nn.activation_functions import by_name, checked_activation, spelled
-from tests.nn.reference import Cases, close
-
-CASES = Cases("activations")
+from ansatz.nn.activation_functions import BY_NAME, by_name, checked_activation, spelled
+from tests.nn.reference import close
 
 
-@pytest.mark.parametrize(
-    ("name", "case"),
-    [
-        ("celu", "CELU"),
-        ("elu", "ELU"),
-        ("gelu", "GELU"),
-        ("gelu_tanh", "GELU tanh"),
-        ("hard_sigmoid", "HardSigmoid"),
-        ("hard_swish", "HardSwish"),
-        ("hard_tanh", "HardTanh"),
-        ("leaky_relu", "LeakyReLU"),
-        ("log_sigmoid", "LogSigmoid"),
-        ("log_softmax", "LogSoftmax"),
-        ("mish", "Mish"),
-        ("relu", "ReLU"),
-        ("relu6", "ReLU6"),
-        ("selu", "SELU"),
-        ("sigmoid", "Sigmoid"),
-        ("silu", "SiLU"),
-        ("softmax", "Softmax"),
-        ("softplus", "Softplus"),
-        ("softsign", "Softsign"),
-        ("swish", "SiLU"),
-        ("tanh", "Tanh"),
-    ],
-)
-def test_each_name_is_the_function_of_pytorch(name, case):
-    close(by_name(name)(jnp.asarray(CASES[case]["x"])), CASES[case]["y"], rtol=3e-5)
+def test_each_name_is_a_function_of_the_same_name_in_nn():
+    for name, function in BY_NAME.items():
+        assert getattr(nn, name) is function is by_name(name)
+
+
+def test_each_name_has_a_layer_of_the_same_spelling():
+    layers = {name.lower() for name in nn.__all__}
+    without = {name for name in BY_NAME if name.replace("_", "") not in layers}
+    assert without == {"gelu_tanh"}
+
+
+@pytest.mark.parametrize("name", BY_NAME)
+@settings(max_examples=4, deadline=None)
+@given(leading=st.lists(st.integers(0, 3), max_size=2))
+def test_shapes_are_kept_by_all_but_the_gated_ones_which_halve_the_last_axis(name, leading):
+    gated = name.endswith("glu")
+    x = jnp.ones((*leading, 4))
+    assert BY_NAME[name](x).shape == (*leading, 2 if gated else 4)
+
+
+@pytest.mark.parametrize("name", BY_NAME)
+def test_every_function_runs_under_jit_grad_and_vmap(name):
+    function = BY_NAME[name]
+    x = np.random.default_rng(0).normal(size=(3, 4)).astype("float32")
+    close(jax.jit(function)(x), function(x))
+    close(jax.vmap(function)(x), function(x))
+    slope = jax.grad(lambda x: function(x).sum())(x)
+    assert slope.shape == x.shape
+    assert np.isfinite(slope).all()
+
+
+@pytest.mark.parametrize("name", [name for name in BY_NAME if "soft" not in name])
+def test_large_numbers_do_not_overflow(name):
+    x = jnp.array([-1e4, 1e4])
+    y, slope = BY_NAME[name](x), jax.grad(lambda x: BY_NAME[name](x).sum())(x)
+    assert np.isfinite(y).all()
+    assert np.isfinite(slope).all()
+
+
+def test_a_gated_activation_wants_an_even_axis_that_exists():
+    with pytest.raises(az.ShapeError, match=r"halves axis -1.*\(2, 3\)"):
+        nn.glu(jnp.ones((2, 3)))
+    with pytest.raises(az.ShapeError, match="halves axis 2"):
+        nn.swiglu(jnp.ones((2, 4)), axis=2)
+    assert nn.Dense(8, activation="swiglu")(jnp.ones((2, 3))).shape == (2, 4)
 
 
 def test_a_near_name_is_suggested():

@@ -2,6 +2,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import ansatz as az
 from ansatz import nn
@@ -95,3 +97,49 @@ def test_the_stream_is_no_parameter_and_may_be_missing_from_a_checkpoint():
     assert not dropout.collect_params()
     assert dropout.stream.optional
     assert repr(dropout) == "Dropout(rate=0.5)"
+
+
+@settings(max_examples=15, deadline=None)
+@given(shape=st.lists(st.integers(1, 4), min_size=1, max_size=4), data=st.data())
+def test_elements_along_the_axes_are_dropped_together(shape, data):
+    axes = data.draw(st.lists(st.integers(-len(shape), len(shape) - 1), max_size=2))
+    y = np.asarray(nn.Dropout(0.5, axes=axes)(jnp.ones(shape)))
+    assert y.shape == tuple(shape)
+    for axis in axes:
+        assert (y == y.take([0], axis)).all()
+    assert set(np.unique(y)) <= {0.0, 2.0}
+
+
+def test_channels_of_images_are_dropped_as_a_whole_and_independently():
+    dropout = nn.Dropout(0.5, axes=(1, 2))
+    dropout.initialize(seed=0)
+    y = np.asarray(dropout(jnp.ones((32, 3, 3, 64))))
+    channels = y[:, 0, 0]
+    assert (y == channels[:, None, None]).all()
+    # 2048 draws: four standard deviations of the share of zeros.
+    assert abs((channels == 0).mean() - 0.5) < 4 * 0.5 / np.sqrt(channels.size)
+
+
+def test_axes_that_the_input_does_not_have_are_refused_also_in_evaluation():
+    with pytest.raises(az.ShapeError, match=r"\(2,\).*\(4, 4\)"):
+        nn.Dropout(0.5, axes=2).eval()(jnp.ones((4, 4)))
+    with pytest.raises(az.ShapeError, match="axis 0"):
+        nn.DropPath(0.5)(jnp.ones(()))
+
+
+def test_drop_path_leaves_out_whole_examples():
+    layer = nn.DropPath(0.25)
+    layer.initialize(seed=0)
+    y = np.asarray(az.jit(layer)(jnp.ones((2000, 3, 2))))
+    examples = y[:, 0, 0]
+    assert (y == examples[:, None, None]).all()
+    np.testing.assert_allclose(np.unique(examples), [0, 4 / 3], rtol=1e-6)
+    assert abs((examples == 0).mean() - 0.25) < 4 * np.sqrt(0.25 * 0.75 / 2000)
+    assert layer.eval()(ONES) is ONES
+    with pytest.raises(ValueError, match="rate of DropPath"):
+        nn.DropPath(2)
+
+
+def test_dropout_prints_its_axes():
+    assert repr(nn.Dropout(0.5, axes=(1, 2))) == "Dropout(rate=0.5, axes=(1, 2))"
+    assert repr(nn.DropPath(0.5)) == "DropPath(rate=0.5)"

@@ -1,16 +1,12 @@
+import copy
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import ansatz as az
 from ansatz import init, nn
-from tests.nn.reference import Cases, assert_matches, close
-
-CASES = Cases("embedding")
-
-
-def test_rows_and_gradients_are_those_of_pytorch():
-    assert_matches(nn.Embedding(7, 4), CASES["look up"], integer_input=True)
+from tests.nn.reference import close
 
 
 def test_without_a_choice_the_table_is_standard_normal():
@@ -88,3 +84,33 @@ def test_the_output_has_the_dtype_of_the_table():
 
 def test_it_prints_the_shape_of_the_table():
     assert repr(nn.Embedding(7, 4)) == "Embedding(7, 4)"
+    assert repr(nn.Embedding(7, 4, padding_index=-1)) == "Embedding(7, 4, padding_index=6)"
+
+
+def test_the_row_of_padding_starts_at_zero_whatever_the_initialiser():
+    net = nn.Sequential(nn.Embedding(7, 4, padding_index=-2))
+    plain = nn.Sequential(nn.Embedding(7, 4))
+    kept = np.arange(7) != 5
+    for choice in (None, init.Constant(3), init.Xavier(), lambda shape: np.full(shape, 2.0)):
+        for each in (net, plain):
+            each.initialize(choice, seed=0, force_reinit=True)
+        table = np.asarray(net[0].weight.value)
+        assert not table[5].any()
+        assert (table[kept] == np.asarray(plain[0].weight.value)[kept]).all()
+    net[0].weight.initialize(init.Constant(1), force_reinit=True)
+    assert not copy.deepcopy(net)[0](jnp.array([5])).any()
+
+
+def test_the_row_of_padding_gets_a_gradient_only_from_attending():
+    layer = nn.Embedding(3, 2, padding_index=0)
+    x = jnp.array([0, 1, 0])
+    grads = az.grad(lambda layer: layer(x).sum())(layer)
+    assert grads["weight"].tolist() == [[0, 0], [1, 1], [0, 0]]
+    grads = az.grad(lambda layer: layer.attend(jnp.ones((1, 2))).sum())(layer)
+    assert grads["weight"][0].tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("row", [7, -8])
+def test_padding_outside_of_the_table_is_refused(row):
+    with pytest.raises(ValueError, match="one of 7 rows"):
+        nn.Embedding(7, 4, padding_index=row)

@@ -16,9 +16,14 @@ DEFERRED = {
     "Dense": lambda: nn.Dense(3),
     "Dense with flattening": lambda: nn.Dense(3, flatten=True),
     "Linear": lambda: nn.Linear(None, 3),
+    "Residual with a layer": lambda: nn.Residual(nn.Dense(4), activation="relu"),
     "PReLU": lambda: nn.PReLU(None),
     "BatchNorm": nn.BatchNorm,
     "BatchNorm without scale": lambda: nn.BatchNorm(use_weight=False),
+    "BatchNorm without statistics": lambda: nn.BatchNorm(track_running_stats=False),
+    "InstanceNorm": lambda: nn.InstanceNorm(use_weight=True, track_running_stats=True),
+    "GroupNorm": lambda: nn.GroupNorm(2),
+    "RMSNorm": nn.RMSNorm,
     "LayerNorm": nn.LayerNorm,
     "LayerNorm over two axes": lambda: nn.LayerNorm((None, None)),
     "Dense with weight norm": lambda: nn.weight_norm(nn.Dense(3)),
@@ -26,6 +31,11 @@ DEFERRED = {
     "Dense with adapters": lambda: az.lora(nn.Dense(3), "weight", rank=2, freeze=False),
 }
 SETTLED = {
+    "Residual": lambda: nn.Residual(nn.Tanh()),
+    "Concurrent": lambda: nn.Concurrent(nn.Tanh(), nn.ReLU()),
+    "DropPath": lambda: nn.DropPath(0.5),
+    "RReLU": nn.RReLU,
+    "GLU": nn.GLU,
     "Embedding": lambda: nn.Embedding(7, 4),
     "Dropout": lambda: nn.Dropout(0.5),
     "ReLU": nn.ReLU,
@@ -103,7 +113,7 @@ def test_a_call_with_another_width_names_the_layer(build_deferred):
     net = nn.Sequential({"odd": build_deferred()})
     x = input_for(net[0])
     net(x)
-    with pytest.raises(az.ShapeError, match="layer 'odd'"):
+    with pytest.raises(az.ShapeError, match="layer 'odd"):
         net(jnp.concatenate([x, x], -1))
 
 

@@ -1,4 +1,4 @@
-"""How the fixtures of `tests/parity` are made: what a PyTorch module computes, written to a file.
+"""How the fixtures of `tests/parity` are made: what PyTorch computes, written to a file.
 
 The scripts `make_*.py` import this; they need torch, which the tests do not. Run one with
 `python -m tests.parity.make_linear`, in an environment that has torch and safetensors.
@@ -33,7 +33,7 @@ class Recorder:
     def record(
         self,
         case: str,
-        module: torch.nn.Module,
+        module: torch.nn.Module | Callable[..., Any],
         *inputs: torch.Tensor,
         call: Callable[..., Any] | None = None,
     ) -> None:
@@ -42,11 +42,14 @@ class Recorder:
         Args:
             case: the name of the case; the test of the same name builds our module.
             module: the PyTorch module; its `state_dict()` before the call is stored, and what of
-                it the call changed (running statistics) as `updated`.
+                it the call changed (running statistics) as `updated`. Or a plain function of the
+                inputs, such as a loss.
             inputs: its inputs; those of a floating dtype get gradients.
             call: what is called with the module and the inputs, if it is not `module(*inputs)`;
                 it returns a tensor or a flat sequence of tensors.
         """
+        if not isinstance(module, torch.nn.Module):
+            module = _Function(module)
         before = {name: value.detach().clone() for name, value in module.state_dict().items()}
         inputs = tuple(x.detach().clone() for x in inputs)
         for x in inputs:
@@ -67,7 +70,8 @@ class Recorder:
             self.arrays[f"{case}/state/{name}"] = value.numpy()
             after = module.state_dict()[name]
             if not torch.equal(value, after):
-                self.arrays[f"{case}/updated/{name}"] = after.numpy()
+                # A copy, because the next call of the module writes into the same memory.
+                self.arrays[f"{case}/updated/{name}"] = after.numpy().copy()
         for name, parameter in module.named_parameters():
             if parameter.grad is not None:
                 self.arrays[f"{case}/param_grads/{name}"] = parameter.grad.numpy()
@@ -86,3 +90,11 @@ class Recorder:
             FOLDER / f"{self.family}.safetensors",
             metadata={"made_with": f"torch {torch.__version__}"},
         )
+
+
+class _Function(torch.nn.Module):
+    """A function in the place of a module."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__()
+        self.forward = function

@@ -1,7 +1,7 @@
-"""What a PyTorch module computed, and whether ours computes the same.
+"""What PyTorch computed, and whether ours computes the same.
 
 `fixtures/<family>.safetensors` holds named cases, written by `make_<family>.py`. A test builds our
-module for each case and hands both to `check`.
+module for each case, or names our function, and hands both to `check`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Arrays = dict[str, Any]
 
 @dataclasses.dataclass
 class Case:
-    """One call of a PyTorch module, and what came of it."""
+    """One call of a PyTorch module or function, and what came of it."""
 
     inputs: list[Any] = dataclasses.field(default_factory=list)
     outputs: list[Any] = dataclasses.field(default_factory=list)
@@ -58,7 +58,7 @@ def _in_order(key: str) -> tuple[str, str, int, str]:
 
 def check(
     case: Case,
-    module: nn.Module,
+    module: nn.Module | Callable[..., Any],
     call: Callable[..., Any] | None = None,
     *,
     rtol: float = 1e-5,
@@ -71,7 +71,8 @@ def check(
 
     Args:
         case: what PyTorch computed.
-        module: our module, freshly declared, with or without input sizes.
+        module: our module, freshly declared, with or without input sizes; or a plain function of
+            the inputs.
         call: what is called with the module and the inputs, if it is not `module(*inputs)`.
         rtol: the relative tolerance.
         atol: the tolerance relative to the largest magnitude of each expected array.
@@ -79,6 +80,8 @@ def check(
         to_ours: applied to inputs, such as a transposition to channels-last.
         to_theirs: applied to outputs and to gradients of inputs, the inverse of `to_ours`.
     """
+    if not isinstance(module, nn.Module):
+        module = nn.Lambda(module)
     module.load_state_dict({names(name): value for name, value in case.state.items()})
     inputs = [jnp.asarray(to_ours(x)) for x in case.inputs]
     floating = [i for i, x in enumerate(inputs) if jnp.issubdtype(x.dtype, jnp.floating)]

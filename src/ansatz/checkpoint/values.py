@@ -39,6 +39,8 @@ class Policy:
         """Why a conversion is not done, with the next step; empty if it is."""
         if _kind(stored) > _kind(wanted):
             return "this conversion would lose values and is never done"
+        if (stored, wanted) in _COUNTERS:
+            return ""
         if self.cast is False:
             return "pass cast=True to convert"
         if self.cast is not True and self.cast != wanted:
@@ -49,6 +51,14 @@ class Policy:
         """What is wrong with the values, or an empty string."""
         found = not_finite(value) if self.finite else ""
         return f"{found}, which finite=True refuses" if found else ""
+
+
+# Counters of PyTorch (`num_batches_tracked`) have 64 bits, which JAX narrows to 32. Nothing is
+# lost: `lost_by_conversion` refuses those that do not fit.
+_COUNTERS = {
+    (np.dtype(np.int64), np.dtype(np.int32)),
+    (np.dtype(np.uint64), np.dtype(np.uint32)),
+}
 
 
 def not_finite(value: Any) -> str:

@@ -95,7 +95,16 @@ class Origin:
 class Declared(Cell, ArrayOperators):
     """A cell with a declared shape, dtype and initialiser. Use `Parameter` or `State`."""
 
-    __slots__ = ("_dtype", "_fallback", "_init", "_planned", "_shape", "fan_axes", "origin")
+    __slots__ = (
+        "_dtype",
+        "_fallback",
+        "_init",
+        "_planned",
+        "_shape",
+        "fan_axes",
+        "origin",
+        "zero_at",
+    )
 
     def __init__(
         self,
@@ -112,6 +121,7 @@ class Declared(Cell, ArrayOperators):
         self._fallback = None if fallback is None else as_initializer(fallback)
         self._planned: Planned | None = None
         self.fan_axes = fan_axes
+        self.zero_at: int | None = None
         self.origin = Origin("declared")
         if value is UNSET:
             self._shape = as_shape(shape)
@@ -461,7 +471,12 @@ def _drawn(plans: Sequence[tuple[Declared, Planned]]) -> dict[Declared, np.ndarr
         )
         for cell, planned in plans
     ]
-    return {cell: array for (cell, _), array in zip(plans, random.draw(jobs), strict=True)}
+    drawn = {}
+    for (cell, _), array in zip(plans, random.draw(jobs), strict=True):
+        if cell.zero_at is not None:
+            array[cell.zero_at] = 0
+        drawn[cell] = array
+    return drawn
 
 
 def origin_of(planned: Planned) -> Origin:

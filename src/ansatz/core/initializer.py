@@ -112,7 +112,6 @@ class Initializer:
     """
 
     blockwise: bool = False
-    depends_on: Any = None  # Another parameter, whose shape has to be known before the draw.
     by_name: ClassVar[dict[str, type[Initializer]]] = {}
 
     def __init_subclass__(cls, *, name: str | None = None, **kwargs: Any) -> None:
@@ -122,6 +121,11 @@ class Initializer:
         if name is not None:
             for alias in name.split():
                 Initializer.by_name[alias] = cls
+
+    @property
+    def depends_on(self) -> Any:
+        """Another parameter, whose shape has to be known before the draw, or `None`."""
+        return None
 
     def bind(self, spec: Spec) -> Initializer:
         """The initialiser that fills a parameter of this spec."""
@@ -181,7 +185,15 @@ class Derived(Initializer):
     """
 
     def __init__(self, source: Any) -> None:
-        self.depends_on = source
+        self._source = source
+
+    @property
+    def depends_on(self) -> Any:
+        """The other parameter."""
+        return self._source
+
+    def _arguments(self) -> tuple[tuple[str, Any], ...]:
+        return (("source", self._source), *super()._arguments())
 
     def derive(self, value: NDArray[Any]) -> NDArray[Any]:
         """The values that follow from `value`, that of the source."""

@@ -83,6 +83,7 @@ class Parameter(Declared):
         fallback: the initialiser if nobody chose one; by default U(±1/√fan_in), and zeros for a
             parameter with fewer than two dimensions.
         fan_axes: the axes that inputs and outputs run along; `(1, 0)` for `(out, in, *kernel)`.
+        zero_at: a position along the first axis that starts at zero whatever the initialiser is.
 
     Example:
         >>> import ansatz as az
@@ -111,6 +112,7 @@ class Parameter(Declared):
         grad_req: GradReq = "write",
         fallback: Any = None,
         fan_axes: FanAxes = (1, 0),
+        zero_at: int | None = None,
     ) -> None:
         given = isinstance(shape, jax.Array | np.ndarray)
         super().__init__(
@@ -121,6 +123,7 @@ class Parameter(Declared):
             fallback=_Keep(shape) if given and fallback is None else fallback,
             fan_axes=fan_axes,
         )
+        self.zero_at = zero_at
         self._grad: State | None = None
         self._trainable = trainable
         self._grad_req: GradReq = "write"

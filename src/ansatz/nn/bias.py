@@ -1,4 +1,4 @@
-"""Biases whose initial values depend on a weight whose shape is not known yet.
+"""Initial values that depend on the shape of another parameter of the same layer.
 
 PyTorch draws the bias of a linear layer from U(±1/√fan_in), where the fan-in is that of the
 weight. So such a bias waits for the weight, although its own shape is known from the start.
@@ -9,42 +9,18 @@ from __future__ import annotations
 import math
 
 from ansatz.core.initializer import BoundedUniform, Initializer, Spec
+from ansatz.core.module import Module
 from ansatz.core.parameter import Parameter
+from ansatz.core.parametrized import Parametrized
 
 
-class FanInUniformOf(Initializer):
-    """U(±1/√fan_in), with the fan-in of another parameter.
-
-    Attributes:
-        depends_on: the parameter that tells the fan-in.
-    """
-
-    depends_on: Parameter
-
-    def __init__(self, weight: Parameter) -> None:
-        self.depends_on = weight
-
-    def bind(self, spec: Spec) -> Initializer:
-        """The uniform distribution, now that the fan-in has to be known.
-
-        Raises:
-            DeferredInitializationError: the shape of the weight is not known yet.
-        """
-        weight = self.depends_on
-        shape = weight._known_shape("the bound of its bias is not known either")
-        fan_in, _ = Spec(shape, weight.dtype, weight.path, weight.fan_axes).fans
-        return BoundedUniform(1 / math.sqrt(fan_in) if fan_in else 0.0)
-
-    def __repr__(self) -> str:
-        return "FanInUniform() of the weight"
-
-
-class FanInBias(Parameter):
-    """A bias that is drawn from U(±1/√fan_in) of a weight, as soon as that is known.
+class FanInUniformOfWeight(Initializer):
+    """U(±1/√fan_in), with the fan-in of what stands as `weight` in the layer when values are drawn.
 
     Args:
-        weight: the parameter that tells the fan-in, and the dtype.
-        size: the number of elements.
+        layer: the layer that has the weight.
+        axes: the axes of the weight whose lengths multiply to the fan-in; without them, the fan-in
+            that the weight declares.
 
     Example:
         >>> from ansatz import nn
@@ -56,16 +32,29 @@ class FanInBias(Parameter):
         True
     """
 
-    __slots__ = ()
+    def __init__(self, layer: Module, axes: tuple[int, ...] | None = None) -> None:
+        self.layer = layer
+        self.axes = axes
 
-    def __init__(self, weight: Parameter, size: int) -> None:
-        super().__init__((size,), FanInUniformOf(weight), dtype=weight.dtype)
+    @property
+    def depends_on(self) -> Parameter:
+        """The weight."""
+        weight: Parameter | Parametrized = self.layer.weight
+        return weight.main if isinstance(weight, Parametrized) else weight
 
-    def follow(self, weight: Parameter) -> None:
-        """Take the fan-in from another weight from now on."""
-        if isinstance(self.init, FanInUniformOf):
-            self.init.depends_on = weight
+    def bind(self, spec: Spec) -> Initializer:
+        """The uniform distribution, now that the fan-in has to be known.
 
-    def describe(self) -> str:
-        """The bias in words; to a reader it is a parameter like any other."""
-        return f"parameter '{self.path}'" if self.path else "parameter (not part of a module)"
+        Raises:
+            DeferredInitializationError: the shape of the weight is not known yet.
+        """
+        weight = self.depends_on
+        shape = weight._known_shape(f"the bound of {spec.name} is not known either")
+        if self.axes is None:
+            fan_in, _ = Spec(shape, weight.dtype, weight.path, weight.fan_axes).fans
+        else:
+            fan_in = math.prod(shape[axis] for axis in self.axes)
+        return BoundedUniform(1 / math.sqrt(fan_in) if fan_in else 0.0)
+
+    def __repr__(self) -> str:
+        return "FanInUniform() of the weight"

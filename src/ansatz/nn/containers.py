@@ -1,4 +1,4 @@
-"""Containers: modules that run others."""
+"""Containers: modules that hold layers in an order, and run them one after the other."""
 
 from __future__ import annotations
 
@@ -10,35 +10,11 @@ from ansatz.core.errors import PathError, did_you_mean
 from ansatz.core.module import Module
 
 
-class Sequential(Module):
-    """Runs its layers one after the other.
-
-    Layers are called by their number, or by a name of their own, which may hold spaces. A layer
-    is reached by position or by name, and a slice is a container that holds the same layers under
-    the same names. Inserting and deleting numbers the numbered layers anew; layers with a name of
-    their own keep it.
+class Container(Module):
+    """The base of modules that hold layers in an order; a subclass says how it runs them.
 
     Args:
         *layers: the layers, called `"0"`, `"1"`, …; or one mapping from names to layers.
-
-    Raises:
-        TypeError: something is not a module.
-        StructureError: a name is empty, holds a dot, or is taken.
-
-    Example:
-        >>> from ansatz import nn
-        >>> net = nn.Sequential(nn.Dense(4, activation="relu"), nn.Dense(2))
-        >>> net.append(nn.Dense(1))
-        Sequential(
-          (0): Dense(None -> 4, relu)
-          (1): Dense(None -> 2)
-          (2): Dense(None -> 1)
-        )
-        >>> net[-1], len(net), len(net[:2])
-        (Dense(None -> 1), 3, 2)
-        >>> named = nn.Sequential({"block 0": nn.Dense(4), "head": nn.Dense(1)})
-        >>> named["head"] is named[1]
-        True
     """
 
     def __init__(self, *layers: Module | Mapping[str, Module]) -> None:
@@ -46,15 +22,9 @@ class Sequential(Module):
         first = layers[0] if layers else None
         if isinstance(first, Mapping) and len(layers) == 1:
             for name, layer in first.items():
-                self.add_module(name, _checked(layer))
+                self.add_module(name, checked_layer(layer))
         else:
             self.extend(layers)
-
-    def forward(self, x: Any) -> Any:
-        """What the last layer makes of what the layers before it made of `x`."""
-        for layer in self._layers():
-            x = layer(x)
-        return x
 
     # -- reading ------------------------------------------------------------------------------
 
@@ -116,7 +86,7 @@ class Sequential(Module):
     # -- changing -----------------------------------------------------------------------------
 
     def __setitem__(self, index: int | str, layer: Module) -> None:
-        setattr(self, self._name_at(index), _checked(layer))
+        setattr(self, self._name_at(index), checked_layer(layer))
 
     def __delitem__(self, index: int | str | slice) -> None:
         named = self._named_layers()
@@ -146,7 +116,7 @@ class Sequential(Module):
         Raises:
             TypeError: something is not a module; nothing was appended.
         """
-        checked = [_checked(layer) for layer in layers]
+        checked = [checked_layer(layer) for layer in layers]
         for layer in checked:
             setattr(self, self._next_number(), layer)
         return self
@@ -163,7 +133,7 @@ class Sequential(Module):
             The container.
         """
         named = self._named_layers()
-        named.insert(operator.index(index), ("0", _checked(layer)))
+        named.insert(operator.index(index), ("0", checked_layer(layer)))
         self._arrange(named)
         return self
 
@@ -175,11 +145,54 @@ class Sequential(Module):
             setattr(self, str(position) if _is_number(name) else name, layer)
 
 
+class Sequential(Container):
+    """Runs its layers one after the other.
+
+    Layers are called by their number, or by a name of their own, which may hold spaces. A layer
+    is reached by position or by name, and a slice is a container that holds the same layers under
+    the same names. Inserting and deleting numbers the numbered layers anew; layers with a name of
+    their own keep it.
+
+    Args:
+        *layers: the layers, called `"0"`, `"1"`, …; or one mapping from names to layers.
+
+    Raises:
+        TypeError: something is not a module.
+        StructureError: a name is empty, holds a dot, or is taken.
+
+    Example:
+        >>> from ansatz import nn
+        >>> net = nn.Sequential(nn.Dense(4, activation="relu"), nn.Dense(2))
+        >>> net.append(nn.Dense(1))
+        Sequential(
+          (0): Dense(None -> 4, relu)
+          (1): Dense(None -> 2)
+          (2): Dense(None -> 1)
+        )
+        >>> net[-1], len(net), len(net[:2])
+        (Dense(None -> 1), 3, 2)
+        >>> named = nn.Sequential({"block 0": nn.Dense(4), "head": nn.Dense(1)})
+        >>> named["head"] is named[1]
+        True
+    """
+
+    def forward(self, x: Any) -> Any:
+        """What the last layer makes of what the layers before it made of `x`."""
+        for layer in self._layers():
+            x = layer(x)
+        return x
+
+
 def _is_number(name: str) -> bool:
     return name.isascii() and name.isdigit()
 
 
-def _checked(layer: Any) -> Module:
+def checked_layer(layer: Any) -> Module:
+    """`layer`, if it is a module.
+
+    Raises:
+        TypeError: it is none; the message shows what to write.
+    """
     if isinstance(layer, Module):
         return layer
     if isinstance(layer, type) and issubclass(layer, Module):
@@ -190,6 +203,4 @@ def _checked(layer: Any) -> Module:
         hint = "wrap the function: nn.Lambda(function)"
     else:
         hint = "pass layers such as nn.Dense(8)"
-    raise TypeError(
-        f"a layer of Sequential is a module, got {layer!r} of type {type(layer).__name__}; {hint}"
-    )
+    raise TypeError(f"a layer is a module, got {layer!r} of type {type(layer).__name__}; {hint}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -32,6 +34,8 @@ class Embedding(Module):
     Args:
         num_embeddings: how many integers there are.
         features: the width of a vector.
+        padding_index: the integer of what is no word, negative ones count from the end. Its row
+            starts at zero, whatever the initialiser, and being looked up gives it no gradient.
         weight_init: the table's initialiser; without one, `initialize` may choose.
         params: `other.collect_params()` of a layer whose parameter this one shall hold.
         dtype: the dtype of the table and of the output.
@@ -41,6 +45,7 @@ class Embedding(Module):
 
     Raises:
         DTypeError: when called, if the input does not hold integers.
+        ValueError: there is no row `padding_index`.
         TieError: `params` does not match in names, shapes or dtypes.
 
     Example:
@@ -51,6 +56,8 @@ class Embedding(Module):
         (1, 3, 4)
         >>> embed.attend(embed(jnp.array([7]))).shape
         (1, 10)
+        >>> print(nn.Embedding(10, 4, padding_index=0)(jnp.array([0])))
+        [[0. 0. 0. 0.]]
     """
 
     def __init__(
@@ -58,14 +65,21 @@ class Embedding(Module):
         num_embeddings: int,
         features: int,
         *,
+        padding_index: int | None = None,
         weight_init: Any = None,
         params: Params = None,
         dtype: DTypeLike = "float32",
     ) -> None:
         super().__init__()
         shape = checked_size("num_embeddings", num_embeddings), checked_size("features", features)
+        self.padding_index = _checked_row(padding_index, shape[0])
         self.weight = Parameter(
-            shape, weight_init, dtype=dtype, fallback=Normal(1.0), fan_axes=(0, 1)
+            shape,
+            weight_init,
+            dtype=dtype,
+            fallback=Normal(1.0),
+            fan_axes=(0, 1),
+            zero_at=self.padding_index,
         )
         share(self, params, weight_init=weight_init)
 
@@ -87,7 +101,7 @@ class Embedding(Module):
                 f"Embedding looks up integers, got {dtype or type(x).__name__}; convert the input:"
                 " jnp.asarray(x, 'int32')"
             )
-        return _look_up(self.weight.value, x)
+        return _look_up(self.weight.value, x, self.padding_index)
 
     def attend(self, x: Any) -> Any:
         """`x Wᵀ`: how well each vector of the table fits, `(..., features)` to logits.
@@ -108,13 +122,29 @@ class Embedding(Module):
         return _attend(x, self.weight.value)
 
     def extra_repr(self) -> str:
-        """The shape of the table."""
-        return f"{self.num_embeddings}, {self.features}"
+        """The shape of the table, and the row of padding."""
+        padding = "" if self.padding_index is None else f", padding_index={self.padding_index}"
+        return f"{self.num_embeddings}, {self.features}{padding}"
 
 
-@jax.jit
-def _look_up(table: jax.Array, indices: jax.Array) -> jax.Array:
-    return table.at[indices].get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
+def _checked_row(padding_index: Any, rows: int) -> int | None:
+    if padding_index is None:
+        return None
+    index = operator.index(padding_index)
+    if not -rows <= index < rows:
+        raise ValueError(
+            f"padding_index of Embedding is one of {rows} rows, from {-rows} to {rows - 1}; got "
+            f"{index}"
+        )
+    return index % rows
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def _look_up(table: jax.Array, indices: jax.Array, padding: int | None) -> jax.Array:
+    rows = table.at[indices].get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
+    if padding is None:
+        return rows
+    return jnp.where((indices == padding)[..., None], jax.lax.stop_gradient(rows), rows)
 
 
 @jax.jit

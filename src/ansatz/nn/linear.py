@@ -11,13 +11,13 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import jax
+import jax.numpy as jnp
 
-from ansatz.core.initializer import BoundedUniform
+from ansatz.core.errors import ShapeError, format_shape
 from ansatz.core.module import Module
 from ansatz.core.parameter import Parameter
-from ansatz.core.parametrized import Parametrized
 from ansatz.nn.activation_functions import Activation, by_name, checked_activation, spelled
-from ansatz.nn.bias import FanInBias
+from ansatz.nn.bias import FanInUniformOfWeight
 from ansatz.nn.sharing import Params, share
 from ansatz.nn.sizes import checked_size, checked_width, size_along
 
@@ -163,20 +163,9 @@ class Linear(Dense):
         super().__init__(
             checked_size("out_features", out_features), in_features, use_bias=False, dtype=dtype
         )
-        if bias and in_features is None:
-            self.bias = FanInBias(self.weight, out_features)
-        elif bias:
-            bound = 1 / math.sqrt(in_features) if in_features else 0.0
-            self.bias = Parameter((out_features,), BoundedUniform(bound), dtype=dtype)
+        if bias:
+            self.bias = Parameter((out_features,), FanInUniformOfWeight(self), dtype=dtype)
         share(self, params)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        super().__setattr__(name, value)
-        # A weight that is tied in here tells the fan-in from now on.
-        if name == "weight" and isinstance(value, Parameter | Parametrized):
-            bias = self.__dict__.get("bias")
-            if isinstance(bias, FanInBias):
-                bias.follow(value.main if isinstance(value, Parametrized) else value)
 
     @property
     def in_features(self) -> int | None:
@@ -193,6 +182,107 @@ class Linear(Dense):
         return (
             f"in_features={self.in_units}, out_features={self.units}, bias={self.bias is not None}"
         )
+
+
+class Bilinear(Module):
+    """Every product of an element of one input with one of another: `y_k = x₁ᵀ W_k x₂ + b_k`.
+
+    Weight and bias are drawn from U(±1/√in1_units), as `torch.nn.Bilinear` does.
+
+    Args:
+        units: the width of the output.
+        in1_units: the width of the first input; without one, the first call tells it.
+        in2_units: the width of the second input, likewise.
+        activation: a name such as `"relu"`, a function of one array, or a layer; applied last.
+        use_bias: whether there is a bias.
+        weight_init: the weight's initialiser; without one, `initialize` may choose.
+        bias_init: the bias's initialiser; without one, as above.
+        params: `other.collect_params()` of a layer whose parameters this one shall hold.
+        dtype: the dtype of the parameters.
+
+    Attributes:
+        weight: shape `(units, in1_units, in2_units)`; its fan-in is `in1_units · in2_units`.
+        bias: shape `(units,)`, or `None`.
+
+    Raises:
+        ValueError: no activation has that name.
+        TieError: `params` does not match in names, shapes or dtypes.
+        ShapeError: when called, if the inputs have other widths, or other leading axes than each
+            other.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from ansatz import nn
+        >>> layer = nn.Bilinear(3)
+        >>> layer(jnp.ones((2, 4)), jnp.ones((2, 5))).shape
+        (2, 3)
+        >>> layer
+        Bilinear(4 × 5 -> 3)
+    """
+
+    def __init__(
+        self,
+        units: int,
+        in1_units: int | None = None,
+        in2_units: int | None = None,
+        *,
+        activation: Activation | None = None,
+        use_bias: bool = True,
+        weight_init: Any = None,
+        bias_init: Any = None,
+        params: Params = None,
+        dtype: DTypeLike = "float32",
+    ) -> None:
+        super().__init__()
+        self.units = checked_size("units", units)
+        self.activation = checked_activation(activation)
+        widths = checked_width("in1_units", in1_units), checked_width("in2_units", in2_units)
+        default = FanInUniformOfWeight(self, axes=(1,))
+        self.weight = Parameter((self.units, *widths), weight_init, dtype=dtype, fallback=default)
+        bias_init = default if bias_init is None else bias_init
+        self.bias = Parameter((self.units,), bias_init, dtype=dtype) if use_bias else None
+        share(self, params, weight_init=weight_init)
+
+    def infer_shape(self, x1: Any, x2: Any) -> None:
+        """Take the widths from `x1` and `x2`."""
+        self.weight.shape = (self.units, size_along(x1, -1), size_along(x2, -1))
+
+    def forward(self, x1: Any, x2: Any) -> Any:
+        """`(..., in1_units)` and `(..., in2_units)` to `(..., units)`."""
+        if x1.shape[:-1] != x2.shape[:-1]:
+            raise ShapeError(
+                "the inputs of Bilinear have to agree in all axes but the last, got "
+                f"{format_shape(x1.shape)} and {format_shape(x2.shape)}; nothing is broadcast"
+            )
+        activation = self.activation
+        name = activation if isinstance(activation, str) else None
+        bias = None if self.bias is None else self.bias.value
+        y = _bilinear(x1, x2, self.weight.value, bias, name)
+        return y if name is not None or activation is None else activation(y)  # type: ignore[operator]
+
+    def extra_repr(self) -> str:
+        """`in1 × in2 -> out`, and what differs from the defaults."""
+        _, first, second = self.weight.shape
+        parts = [f"{first} × {second} -> {self.units}"]
+        if self.activation is not None and not isinstance(self.activation, Module):
+            parts.append(spelled(self.activation))
+        if self.bias is None:
+            parts.append("use_bias=False")
+        return ", ".join(parts)
+
+
+@functools.partial(jax.jit, static_argnums=4)
+def _bilinear(
+    x1: jax.Array,
+    x2: jax.Array,
+    weight: jax.Array,
+    bias: jax.Array | None,
+    activation: str | None,
+) -> jax.Array:
+    y = jnp.einsum("...i,kij,...j->...k", x1, weight, x2)
+    if bias is not None:
+        y = y + bias
+    return y if activation is None else by_name(activation)(y)
 
 
 @functools.partial(jax.jit, static_argnums=(3, 4))

@@ -1,0 +1,307 @@
+"""Losses that compare: distributions, signs with margins, and vectors with one another."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from ansatz.core.errors import ShapeError, format_shape
+from ansatz.nn.losses.reduction import Reduction, alike, as_array, check_shape, positive, reduced
+from ansatz.nn.precision import at_least_float32
+
+
+def kl_divergence(
+    log_predictions: Any,
+    targets: Any,
+    *,
+    axis: int = -1,
+    log_targets: bool = False,
+    weights: Any = None,
+    reduction: Reduction = "mean",
+) -> jax.Array:
+    """The Kullback-Leibler divergence of two distributions: `Σ_c t_c (log t_c - log p_c)`.
+
+    The sum over the classes belongs to the divergence, so the mean is over examples. That is what
+    PyTorch's `KLDivLoss` calls `reduction="batchmean"`; its `"mean"`, and Gluon's `KLDivLoss`,
+    divide by the number of classes as well.
+
+    Args:
+        log_predictions: shape `(..., classes)`, with the classes along `axis`; logarithms of
+            probabilities, such as `log_softmax` gives.
+        targets: the same shape; probabilities.
+        axis: where the classes are.
+        log_targets: whether the targets are logarithms, too.
+        weights: a weight for each example, or a mask; any leading axes of the shape of the losses.
+        reduction: `"mean"`, `"sum"`, `"none"` or `"sample"`.
+
+    Returns:
+        A scalar; with `reduction="none"` the shape without `axis`.
+
+    Raises:
+        ShapeError: the shapes differ, or have no such axis.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from ansatz import nn
+        >>> even, sure = jnp.array([0.5, 0.5]), jnp.array([1.0, 0.0])
+        >>> round(float(nn.kl_divergence(jnp.log(even), sure)), 4)
+        0.6931
+    """
+    log_predictions, targets = alike(log_predictions, targets)
+    ndim = log_predictions.ndim
+    if not -ndim <= axis < ndim:
+        raise ShapeError(
+            f"log_predictions of shape {format_shape(log_predictions.shape)} have no axis {axis}"
+        )
+    arrays = tuple(
+        array if axis % ndim == ndim - 1 else jnp.moveaxis(array, axis, -1)
+        for array in (log_predictions, targets)
+    )
+    return reduced(
+        _kl_of_logarithms if log_targets else _kl,
+        arrays,
+        shape=arrays[0].shape[:-1],
+        weights=weights,
+        reduction=reduction,
+    )
+
+
+def hinge_loss(
+    predictions: Any,
+    targets: Any,
+    *,
+    margin: float = 1.0,
+    weights: Any = None,
+    reduction: Reduction = "mean",
+) -> jax.Array:
+    """How far predictions fall short of a margin on the right side: `max(0, margin - p t)`.
+
+    The same as Gluon's `HingeLoss`, and as PyTorch's `MarginRankingLoss` of a difference. Source:
+    Cortes & Vapnik 1995, "Support-vector networks", section 3.
+
+    Args:
+        predictions: any shape; scores without bounds.
+        targets: the same shape; -1 and 1.
+        margin: what the product has to reach.
+        weights: a weight for each loss, or a mask; any leading axes of its shape.
+        reduction: `"mean"`, `"sum"`, `"none"` or `"sample"`.
+
+    Returns:
+        A scalar; with `reduction="none"` the shape of `targets`.
+
+    Raises:
+        ShapeError: the shapes differ.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from ansatz import nn
+        >>> targets = jnp.array([1.0, -1.0])
+        >>> print(nn.hinge_loss(jnp.array([0.25, -2.0]), targets, reduction="none"))
+        [0.75 0.  ]
+    """
+    arrays, options = alike(predictions, targets), (float(margin),)
+    return reduced(
+        _hinge, arrays, options, shape=arrays[0].shape, weights=weights, reduction=reduction
+    )
+
+
+def squared_hinge_loss(
+    predictions: Any,
+    targets: Any,
+    *,
+    margin: float = 1.0,
+    weights: Any = None,
+    reduction: Reduction = "mean",
+) -> jax.Array:
+    """The square of `hinge_loss`: `max(0, margin - p t)²`, as Gluon's `SquaredHingeLoss`.
+
+    Args:
+        predictions: any shape; scores without bounds.
+        targets: the same shape; -1 and 1.
+        margin: what the product has to reach.
+        weights: a weight for each loss, or a mask; any leading axes of its shape.
+        reduction: `"mean"`, `"sum"`, `"none"` or `"sample"`.
+
+    Returns:
+        A scalar; with `reduction="none"` the shape of `targets`.
+
+    Raises:
+        ShapeError: the shapes differ.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from ansatz import nn
+        >>> float(nn.squared_hinge_loss(jnp.array([0.5, 2.0]), jnp.array([1.0, 1.0])))
+        0.125
+    """
+    arrays, options = alike(predictions, targets), (float(margin),)
+    return reduced(
+        _squared_hinge, arrays, options, shape=arrays[0].shape, weights=weights, reduction=reduction
+    )
+
+
+def cosine_embedding_loss(
+    first: Any,
+    second: Any,
+    targets: Any,
+    *,
+    margin: float = 0.0,
+    weights: Any = None,
+    reduction: Reduction = "mean",
+) -> jax.Array:
+    """Draws vectors together or apart, by the cosine of their angle.
+
+    `1 - cos` where the target is 1, and `max(0, cos - margin)` where it is -1. PyTorch's and
+    Gluon's `CosineEmbeddingLoss` are the same.
+
+    Args:
+        first: shape `(..., features)`.
+        second: the same shape.
+        targets: shape `(...)`; 1 for pairs that belong together, -1 for others.
+        margin: the cosine up to which others may stay, from -1 to 1.
+        weights: a weight for each pair, or a mask; any leading axes of the shape of the targets.
+        reduction: `"mean"`, `"sum"`, `"none"` or `"sample"`.
+
+    Returns:
+        A scalar; with `reduction="none"` the shape of `targets`.
+
+    Raises:
+        ShapeError: the shapes do not fit.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from ansatz import nn
+        >>> a, b = jnp.array([[1.0, 0.0]]), jnp.array([[0.0, 3.0]])
+        >>> float(nn.cosine_embedding_loss(a, b, jnp.array([1])))
+        1.0
+    """
+    first, second = _vectors(first, second)
+    targets = as_array(targets)
+    check_shape("targets", targets.shape, first.shape[:-1])
+    return reduced(
+        _cosine,
+        (first, second, targets),
+        (float(margin),),
+        shape=targets.shape,
+        weights=weights,
+        reduction=reduction,
+    )
+
+
+def triplet_loss(
+    anchors: Any,
+    positives: Any,
+    negatives: Any,
+    *,
+    margin: float = 1.0,
+    power: float = 2.0,
+    swap: bool = False,
+    weights: Any = None,
+    reduction: Reduction = "mean",
+) -> jax.Array:
+    """Draws each anchor nearer to its positive than to its negative, by a margin.
+
+    `max(0, d(a, p) - d(a, n) + margin)` with the distance `d(x, y) = ‖x - y + 1e-6‖`, as PyTorch's
+    `TripletMarginLoss`. Gluon's `TripletLoss` takes squared distances.
+
+    Source: Schroff et al. 2015, "FaceNet", equation 2; the swap: Balntas et al. 2016, "Learning
+    local feature descriptors with triplets and shallow convolutional neural networks", section 3.
+
+    Args:
+        anchors: shape `(..., features)`.
+        positives: the same shape; what belongs to the anchors.
+        negatives: the same shape; what does not.
+        margin: by how much nearer.
+        power: which norm; 2 for the Euclidean one. Positive.
+        swap: whether the distance of the negative to the positive counts, if that is smaller.
+        weights: a weight for each triplet, or a mask; any leading axes of the shape of the losses.
+        reduction: `"mean"`, `"sum"`, `"none"` or `"sample"`.
+
+    Returns:
+        A scalar; with `reduction="none"` the shape without the last axis.
+
+    Raises:
+        ShapeError: the shapes differ.
+        ValueError: `power` is not positive.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from ansatz import nn
+        >>> a, p, n = jnp.zeros((1, 2)), jnp.array([[3.0, 4.0]]), jnp.array([[0.0, 2.0]])
+        >>> round(float(nn.triplet_loss(a, p, n)), 4)
+        4.0
+    """
+    options = float(margin), positive("triplet_loss", "power", power), bool(swap)
+    arrays = _vectors(anchors, positives, negatives)
+    return reduced(
+        _triplet, arrays, options, shape=arrays[0].shape[:-1], weights=weights, reduction=reduction
+    )
+
+
+def _vectors(*given: Any) -> tuple[Any, ...]:
+    first, *others = (as_array(array) for array in given)
+    if not first.ndim:
+        raise ShapeError("vectors have an axis of features, but the shape is ()")
+    for array in others:
+        check_shape("what is compared", array.shape, first.shape)
+    return first, *others
+
+
+# -- formulas -------------------------------------------------------------------------------------
+
+
+def _kl(log_predictions: jax.Array, targets: jax.Array) -> jax.Array:
+    # A target of zero contributes nothing, though its logarithm is infinite.
+    some = targets > 0
+    costs = targets * (jnp.log(jnp.where(some, targets, 1)) - log_predictions)
+    return jnp.where(some, costs, 0).sum(-1)
+
+
+def _kl_of_logarithms(log_predictions: jax.Array, log_targets: jax.Array) -> jax.Array:
+    some = log_targets > -jnp.inf
+    log_targets = jnp.where(some, log_targets, 0)
+    costs = jnp.exp(log_targets) * (log_targets - log_predictions)
+    return jnp.where(some, costs, 0).sum(-1)
+
+
+def _hinge(predictions: jax.Array, targets: jax.Array, margin: float) -> jax.Array:
+    return jax.nn.relu(margin - at_least_float32(predictions) * targets)
+
+
+def _squared_hinge(predictions: jax.Array, targets: jax.Array, margin: float) -> jax.Array:
+    return jnp.square(_hinge(predictions, targets, margin))
+
+
+_LEAST_SQUARE = 1e-12  # PyTorch's, so that a vector of zeros has the cosine 0.
+
+
+def _cosine(first: jax.Array, second: jax.Array, targets: jax.Array, margin: float) -> jax.Array:
+    sizes = (jnp.square(first).sum(-1) + _LEAST_SQUARE) * (
+        jnp.square(second).sum(-1) + _LEAST_SQUARE
+    )
+    cosine = (first * second).sum(-1) * jax.lax.rsqrt(sizes)
+    return jnp.where(targets > 0, 1 - cosine, jax.nn.relu(cosine - margin))
+
+
+def _triplet(
+    anchors: jax.Array,
+    positives: jax.Array,
+    negatives: jax.Array,
+    margin: float,
+    power: float,
+    swap: bool,
+) -> jax.Array:
+    near, far = _distance(anchors, positives, power), _distance(anchors, negatives, power)
+    if swap:
+        far = jnp.minimum(far, _distance(positives, negatives, power))
+    return jax.nn.relu(near - far + margin)
+
+
+def _distance(x: jax.Array, y: jax.Array, power: float) -> jax.Array:
+    # As PyTorch does, which keeps the derivative finite where two vectors are equal.
+    size = jnp.abs(at_least_float32(x) - at_least_float32(y) + 1e-6)
+    if power == 2:
+        return jnp.sqrt(jnp.square(size).sum(-1))
+    return (size**power).sum(-1) ** (1 / power)

