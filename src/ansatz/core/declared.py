@@ -178,7 +178,7 @@ class Declared(Cell, ArrayOperators):
             return False
         chosen = self._init if self._planned is None else self._planned.initializer
         source = None if chosen is None else chosen.depends_on
-        return source is not None and source.is_deferred
+        return source is not None and source is not self and source.is_deferred
 
     @property
     def dtype(self) -> Any:
