@@ -163,7 +163,8 @@ class Plan:
         if self.tie is not None:
             first, second = (f"{i}.weight" for i in self.tie)
             az.tie(net, first, second, transpose=self.transposed)
-        return net.initialize(seed=1) and net
+        net.initialize(seed=1)
+        return net
 
 
 @st.composite
