@@ -360,18 +360,20 @@ def _roles_of(function: Callable[..., Any]) -> tuple[str, ...]:
 
 
 def _with_defaults(kind: type[Initializer], spelled: str) -> Initializer:
-    parameters = inspect.signature(kind).parameters.values()
-    needed = [
-        p.name
-        for p in parameters
-        if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
-    ]
-    if needed:
-        raise TypeError(
-            f"{spelled} alone is no initialiser, because {kind.__name__} needs "
-            f"{' and '.join(needed)}: write {kind.__name__}({', '.join(needed)})"
-        )
-    return kind()
+    try:
+        return kind()
+    except TypeError:
+        needed = [
+            p.name
+            for p in inspect.signature(kind).parameters.values()
+            if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+        ]
+        if not needed:
+            raise
+    raise TypeError(
+        f"{spelled} alone is no initialiser, because {kind.__name__} needs "
+        f"{' and '.join(needed)}: write {kind.__name__}({', '.join(needed)})"
+    )
 
 
 def as_initializer(choice: Any) -> Initializer:
