@@ -7,8 +7,10 @@ weight. So such a bias waits for the weight, although its own shape is known fro
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from ansatz.core.initializer import BoundedUniform, Initializer, Spec
+from ansatz.core.module import Module
 from ansatz.core.parameter import Parameter
 
 
@@ -74,3 +76,29 @@ class FanInBias(Parameter):
     def describe(self) -> str:
         """The bias in words; to a reader it is a parameter like any other."""
         return f"parameter '{self.path}'" if self.path else "parameter (not part of a module)"
+
+
+class FanInBiased(Module):
+    """A layer whose `bias` is drawn from U(±1/√fan_in) of its `weight`, as PyTorch's are."""
+
+    weight: Parameter
+    bias: Parameter | None
+
+    def draw_bias_by_fan_in(self, size: int) -> None:
+        """Give the layer a bias of `size` elements; its weight is declared already."""
+        weight = self.weight
+        if weight.is_deferred:
+            self.bias = FanInBias(weight, size)
+            return
+        shape = weight._known_shape("the bound of its bias is not known either")
+        fan_in, _ = Spec(shape, weight.dtype, "", weight.fan_axes).fans
+        bound = 1 / math.sqrt(fan_in) if fan_in else 0.0
+        self.bias = Parameter((size,), BoundedUniform(bound), dtype=weight.dtype)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        # A weight that is tied in here tells the fan-in from now on.
+        if name == "weight" and isinstance(value, Parameter):
+            bias = self.__dict__.get("bias")
+            if isinstance(bias, FanInBias):
+                bias.follow(value)

@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 
-from ansatz.core.initializer import BoundedUniform
 from ansatz.core.module import Module
 from ansatz.core.parameter import Parameter
 from ansatz.nn.activation_functions import Activation, by_name, checked_activation, spelled
-from ansatz.nn.bias import FanInBias
+from ansatz.nn.bias import FanInBiased
 from ansatz.nn.sharing import Params, share
 from ansatz.nn.sizes import checked_size, checked_width, size_along
 
@@ -117,7 +116,7 @@ class Dense(Module):
         return ", ".join(parts)
 
 
-class Linear(Dense):
+class Linear(FanInBiased, Dense):
     """A fully connected layer in PyTorch's spelling: `y = x Wᵀ + b`.
 
     Weight and bias are both drawn from U(±1/√in_features), as `torch.nn.Linear` does (written
@@ -162,20 +161,9 @@ class Linear(Dense):
         super().__init__(
             checked_size("out_features", out_features), in_features, use_bias=False, dtype=dtype
         )
-        if bias and in_features is None:
-            self.bias = FanInBias(self.weight, out_features)
-        elif bias:
-            bound = 1 / math.sqrt(in_features) if in_features else 0.0
-            self.bias = Parameter((out_features,), BoundedUniform(bound), dtype=dtype)
+        if bias:
+            self.draw_bias_by_fan_in(out_features)
         share(self, params)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        super().__setattr__(name, value)
-        # A weight that is tied in here tells the fan-in from now on.
-        if name == "weight" and isinstance(value, Parameter):
-            bias = self.__dict__.get("bias")
-            if isinstance(bias, FanInBias):
-                bias.follow(value)
 
     @property
     def in_features(self) -> int | None:
