@@ -60,7 +60,7 @@ def test_pooling_with_channels_last_computes_what_pytorch_computes(name):
 
 
 @pytest.mark.parametrize(
-    "name", ("max 2d ties", "max 2d ceil", "avg 2d exclude", "adaptive max 2d", "adaptive avg 3d")
+    "name", ["max 2d ties", "max 2d ceil", "avg 2d exclude", "adaptive max 2d", "adaptive avg 3d"]
 )
 def test_pooling_with_channels_first_computes_what_pytorch_computes(name):
     case = CASES[name]

@@ -7,9 +7,7 @@ least.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -18,105 +16,30 @@ import jax.numpy as jnp
 import numpy as np
 
 from ansatz.nn.precision import at_least_float32, floating_dtype_of
-from ansatz.nn.shifted import padded, shifted
-from ansatz.nn.spatial import Pads, extents, pads_of, places, spatial_axes, spatial_sizes
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Pool:
-    """How the window of a pooling layer moves; what is static when it is compiled.
-
-    Attributes:
-        size: how many cells the window has along each spatial axis.
-        stride: how many cells it moves on.
-        padding: what is added around the spatial axes, a name or numbers.
-        dilation: how far apart the cells of the window are.
-        ceil_mode: whether a last window may reach beyond the padding.
-        layout: where the axes of input and output stand.
-    """
-
-    size: tuple[int, ...]
-    stride: tuple[int, ...]
-    padding: str | Pads
-    dilation: tuple[int, ...]
-    ceil_mode: bool
-    layout: str
-
-    def placed(self, x: jax.Array) -> Placed:
-        """The window on an input of the shape of `x`."""
-        lengths, extent = spatial_sizes(x, self.layout), extents(self.size, self.dilation)
-        pads = pads_of(self.padding, lengths, extent, self.stride)
-        counts = places("pooling", lengths, extent, self.stride, pads, ceil_mode=self.ceil_mode)
-        reached = [
-            (count - 1) * s + e - n - before
-            for count, s, e, n, (before, _) in zip(
-                counts, self.stride, extent, lengths, pads, strict=True
-            )
-        ]
-        beyond = tuple(
-            (before, max(after, reach))
-            for (before, after), reach in zip(pads, reached, strict=True)
-        )
-        return Placed(spatial_axes(self.layout), lengths, pads, beyond, counts)
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Placed:
-    """Where the windows stand on an input of known lengths.
-
-    Attributes:
-        axes: the spatial axes.
-        lengths: how long they are.
-        pads: the padding.
-        beyond: the padding with what the last windows of `ceil_mode` reach beyond it.
-        counts: at how many places the window stands.
-    """
-
-    axes: tuple[int, ...]
-    lengths: tuple[int, ...]
-    pads: Pads
-    beyond: Pads
-    counts: tuple[int, ...]
+from ansatz.nn.pool_slices import least, max_of_slices, slices_are_faster, sum_of_slices
+from ansatz.nn.pool_window import Pool
 
 
 @functools.partial(jax.jit, static_argnums=1)
 def max_pool(x: jax.Array, pool: Pool) -> jax.Array:
     """The largest cell of each window; padding is smaller than everything."""
-    on_cpu = jax.default_backend() == "cpu"
     # JAX has no derivative for dilated windows.
-    if any(d != 1 for d in pool.dilation) or (on_cpu and math.prod(pool.size) <= _MOST_CELLS):
+    if any(d != 1 for d in pool.dilation) or slices_are_faster(pool):
         return max_of_slices(x, pool)
     return max_of_windows(x, pool)
 
 
 def max_of_windows(x: jax.Array, pool: Pool) -> jax.Array:
-    """`max_pool` by XLA's operation for windows."""
-    return _reduce_window(x, pool, jax.lax.max, _least(x))
-
-
-def max_of_slices(x: jax.Array, pool: Pool) -> jax.Array:
-    """`max_pool` by the comparison of slices."""
-    placed = pool.placed(x)
-    x = padded(x, placed.axes, placed.beyond, _least(x))
-    cells = shifted(x, placed.axes, pool.size, pool.stride, pool.dilation, placed.counts)
-    _, y = next(cells)
-    for _, cell in cells:
-        larger = cell > y
-        if jnp.issubdtype(x.dtype, jnp.floating):
-            larger |= jnp.isnan(cell)
-        y = jnp.where(larger, cell, y)
-    return y
-
-
-# Above this many cells in a window the slices take longer to compile than they save.
-_MOST_CELLS = 16
+    """The largest cell of each window by XLA's operation for windows."""
+    return _reduce_window(x, pool, jax.lax.max, least(x))
 
 
 @functools.partial(jax.jit, static_argnums=(1, 2))
 def avg_pool(x: jax.Array, pool: Pool, count_include_pad: bool) -> jax.Array:
     """The average of each window; padding counts as zeros, or not at all."""
     placed = pool.placed(x)
-    total = sum_of_windows(at_least_float32(x), pool)
+    sums = sum_of_slices if slices_are_faster(pool) else sum_of_windows
+    total = sums(at_least_float32(x), pool)
     counted = [
         _counted(n, k, s, pads if count_include_pad else (0, 0), pads[0], count)
         for n, k, s, pads, count in zip(
@@ -145,14 +68,6 @@ def sum_of_windows(x: jax.Array, pool: Pool) -> jax.Array:
     return _reduce_window(x, pool, jax.lax.add, 0)
 
 
-def sum_of_slices(x: jax.Array, pool: Pool) -> jax.Array:
-    """The sum of each window by the addition of slices."""
-    placed = pool.placed(x)
-    x = padded(x, placed.axes, placed.beyond, 0)
-    cells = shifted(x, placed.axes, pool.size, pool.stride, pool.dilation, placed.counts)
-    return functools.reduce(jax.lax.add, (cell for _, cell in cells))
-
-
 def _reduce_window(
     x: jax.Array,
     pool: Pool,
@@ -168,13 +83,6 @@ def _reduce_window(
     # A NumPy scalar is a constant by which JAX recognises a maximum or a sum.
     initial = np.asarray(start, x.dtype)[()]
     return jax.lax.reduce_window(x, initial, combine, size, stride, pads, window_dilation=dilation)
-
-
-def _least(x: jax.Array) -> float | int:
-    """What is not larger than anything that `x` may hold."""
-    if x.dtype == jnp.bool_:
-        return False
-    return -math.inf if jnp.issubdtype(x.dtype, jnp.floating) else int(np.iinfo(x.dtype).min)
 
 
 # -- windows that share out the axis -------------------------------------------------------------
@@ -241,5 +149,5 @@ def _first_largest(x: jax.Array, axis: int) -> jax.Array:
     """The maximum along an axis, with the derivative at the first place that has it."""
     place = jnp.argmax(x, axis, keepdims=True)
     here = jax.lax.broadcasted_iota(place.dtype, x.shape, axis) == place
-    y: jax.Array = jnp.where(here, x, jnp.zeros((), x.dtype)).sum(axis, dtype=x.dtype)
-    return y
+    chosen: jax.Array = jnp.where(here, x, jnp.zeros((), x.dtype))
+    return chosen.sum(axis, dtype=x.dtype)
