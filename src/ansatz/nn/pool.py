@@ -15,9 +15,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ansatz.nn.precision import at_least_float32, floating_dtype_of
 from ansatz.nn.pool_slices import least, max_of_slices, slices_are_faster, sum_of_slices
 from ansatz.nn.pool_window import Pool
+from ansatz.nn.precision import at_least_float32, floating_dtype_of
 
 
 @functools.partial(jax.jit, static_argnums=1)

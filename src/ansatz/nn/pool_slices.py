@@ -40,7 +40,9 @@ def max_of_slices(x: jax.Array, pool: Pool) -> jax.Array:
     """The largest cell of each window."""
     placed = pool.placed(x)
     x = padded(x, placed.axes, placed.beyond, least(x))
-    along = list(zip(placed.axes, pool.size, pool.stride, pool.dilation, placed.counts, strict=True))
+    along = list(
+        zip(placed.axes, pool.size, pool.stride, pool.dilation, placed.counts, strict=True)
+    )
     if channel_axis(pool.layout) == -1 and all(s >= k for _, k, s, _, _ in along):
         # Each cell is in one window at most, so one pass over memory does.
         return _largest(x, tuple(along))
