@@ -77,7 +77,7 @@ def test_a_transposed_convolution_with_channels_last_computes_what_pytorch_compu
     check_channels_last(TRANSPOSED[name], OURS_TRANSPOSED[name](None))
 
 
-@pytest.mark.parametrize("name", ["1d dilation", "2d groups")]
+@pytest.mark.parametrize("name", ["1d dilation", "2d groups"])
 def test_a_transposed_convolution_with_channels_first_computes_what_pytorch_computes(name):
     case = TRANSPOSED[name]
     replay.check(case, OURS_TRANSPOSED[name](CHANNELS[case.inputs[0].ndim]))

@@ -47,12 +47,11 @@ def avg_pool(x: jax.Array, pool: Pool, count_include_pad: bool) -> jax.Array:
         )
     ]
     cells = functools.reduce(np.multiply.outer, counted)
-    if (cells == cells.flat[0]).all():
-        return (total * (1 / cells.flat[0])).astype(floating_dtype_of(x))
     shape = [1] * x.ndim
     for axis, count in zip(placed.axes, placed.counts, strict=True):
         shape[axis] = count
-    return (total / cells.reshape(shape).astype(total.dtype)).astype(floating_dtype_of(x))
+    y: jax.Array = total / cells.reshape(shape).astype(total.dtype)
+    return y.astype(floating_dtype_of(x))
 
 
 def _counted(
@@ -60,7 +59,8 @@ def _counted(
 ) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     """How many cells each window averages over, along one axis."""
     start = np.arange(count) * stride - before
-    return np.minimum(start + size, length + pads[1]) - np.maximum(start, -pads[0])
+    end = np.minimum(start + size, length + pads[1])
+    return np.asarray(end - np.maximum(start, -pads[0]))
 
 
 def sum_of_windows(x: jax.Array, pool: Pool) -> jax.Array:
@@ -82,7 +82,10 @@ def _reduce_window(
         dilation[axis], pads[axis] = pool.dilation[i], placed.beyond[i]
     # A NumPy scalar is a constant by which JAX recognises a maximum or a sum.
     initial = np.asarray(start, x.dtype)[()]
-    return jax.lax.reduce_window(x, initial, combine, size, stride, pads, window_dilation=dilation)
+    y: jax.Array = jax.lax.reduce_window(
+        x, initial, combine, size, stride, pads, window_dilation=dilation
+    )
+    return y
 
 
 # -- windows that share out the axis -------------------------------------------------------------

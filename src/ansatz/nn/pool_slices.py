@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ansatz.nn.pool_window import Pool
+from ansatz.nn.pool_window import Placed, Pool
 from ansatz.nn.shifted import padded, shifted
 from ansatz.nn.spatial import channel_axis
 
@@ -45,7 +45,7 @@ def max_of_slices(x: jax.Array, pool: Pool) -> jax.Array:
     )
     if channel_axis(pool.layout) == -1 and all(s >= k for _, k, s, _, _ in along):
         # Each cell is in one window at most, so one pass over memory does.
-        return _largest(x, tuple(along))
+        return _largest(x, along)
     # The last axis comes first: of several largest cells the row-major first shall be found.
     for axis in reversed(along):
         x = _largest(x, (axis,))
@@ -56,13 +56,19 @@ def sum_of_slices(x: jax.Array, pool: Pool) -> jax.Array:
     """The sum of each window."""
     placed = pool.placed(x)
     x = padded(x, placed.axes, placed.beyond, 0)
-    for axis in zip(placed.axes, pool.size, pool.stride, pool.dilation, placed.counts, strict=True):
+    for axis in _along(pool, placed):
         x = functools.reduce(jax.lax.add, _cells(x, (axis,)))
     return x
 
 
 Along = tuple[int, int, int, int, int]
 """An axis, and the size, stride, dilation and number of places of the window along it."""
+
+
+def _along(pool: Pool, placed: Placed) -> tuple[Along, ...]:
+    return tuple(
+        zip(placed.axes, pool.size, pool.stride, pool.dilation, placed.counts, strict=True)
+    )
 
 
 def _cells(x: jax.Array, along: Sequence[Along]) -> list[jax.Array]:
@@ -90,7 +96,8 @@ def _derivative(
         jnp.where(where == i, cell, jnp.zeros((), cell.dtype))
         for i, cell in enumerate(_cells(*tangents, along))
     ]
-    return y, functools.reduce(jax.lax.add, chosen)
+    dy: jax.Array = functools.reduce(jax.lax.add, chosen)
+    return y, dy
 
 
 def _largest_and_where(x: jax.Array, along: Sequence[Along]) -> tuple[jax.Array, jax.Array]:

@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from ansatz.core.module import Module
-from ansatz.nn.pool import Pool, avg_pool, max_pool
+from ansatz.nn.pool import avg_pool, max_pool
+from ansatz.nn.pool_window import Pool
 from ansatz.nn.spatial import (
     Padding,
     Size,
