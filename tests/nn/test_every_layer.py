@@ -21,6 +21,10 @@ DEFERRED = {
     "BatchNorm without scale": lambda: nn.BatchNorm(use_weight=False),
     "LayerNorm": nn.LayerNorm,
     "LayerNorm over two axes": lambda: nn.LayerNorm((None, None)),
+    "Conv1D": lambda: nn.Conv1D(4, 2, groups=2),
+    "Conv1d": lambda: nn.Conv1d(None, 3, 2, layout="NWC"),
+    "ConvTranspose1D": lambda: nn.ConvTranspose1D(3, 2, stride=2),
+    "SeparableConv2D": lambda: nn.SeparableConv2D(3, 2),
 }
 SETTLED = {
     "Embedding": lambda: nn.Embedding(7, 4),
@@ -29,6 +33,9 @@ SETTLED = {
     "Flatten": nn.Flatten,
     "Identity": nn.Identity,
     "Lambda": lambda: nn.Lambda(jnp.sin),
+    "MaxPool1D": nn.MaxPool1D,
+    "AvgPool1D": nn.AvgPool1D,
+    "AdaptiveAvgPool1D": lambda: nn.AdaptiveAvgPool1D(2),
 }
 LAYERS = DEFERRED | SETTLED
 
@@ -36,7 +43,8 @@ LAYERS = DEFERRED | SETTLED
 def input_for(layer):
     if isinstance(layer, nn.Embedding):
         return jnp.arange(6).reshape(2, 3)
-    return jnp.asarray(np.random.default_rng(0).normal(size=(2, 3, 4)), "float32")
+    shape = (2, 3, 2, 4) if isinstance(layer, nn.SeparableConv2D) else (2, 3, 4)
+    return jnp.asarray(np.random.default_rng(0).normal(size=shape), "float32")
 
 
 @pytest.fixture(params=LAYERS)
