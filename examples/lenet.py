@@ -2,7 +2,8 @@
 
 A small convolutional network of the shape of LeNet-5 (LeCun et al. 1998, "Gradient-based learning
 applied to document recognition", figure 2), with ReLU, max pooling and dropout in place of its
-sigmoids and trained averages, and sized for the 1,797 scans of 8x8 pixels that come with scikit-learn. Run
+sigmoids and trained averages, and sized for the 1,797 scans of 8x8 pixels that come with
+scikit-learn. Run
 
     python examples/lenet.py
 """
