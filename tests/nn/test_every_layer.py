@@ -108,7 +108,7 @@ def test_a_call_with_another_width_names_the_layer(build_deferred):
     net = nn.Sequential({"odd": build_deferred()})
     x = input_for(net[0])
     net(x)
-    with pytest.raises(az.ShapeError, match="layer 'odd'"):
+    with pytest.raises(az.ShapeError, match=r"layer 'odd[.']"):
         net(jnp.concatenate([x, x], -1))
 
 
