@@ -15,7 +15,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ansatz.nn.pool_slices import least, max_of_slices, slices_are_faster, sum_of_slices
+from ansatz.nn.pool_slices import (
+    least,
+    max_of_slices,
+    slices_add_faster,
+    slices_are_faster,
+    sum_of_slices,
+)
 from ansatz.nn.pool_window import Pool
 from ansatz.nn.precision import at_least_float32, floating_dtype_of
 
@@ -38,7 +44,7 @@ def max_of_windows(x: jax.Array, pool: Pool) -> jax.Array:
 def avg_pool(x: jax.Array, pool: Pool, count_include_pad: bool) -> jax.Array:
     """The average of each window; padding counts as zeros, or not at all."""
     placed = pool.placed(x)
-    sums = sum_of_slices if slices_are_faster(pool) else sum_of_windows
+    sums = sum_of_slices if slices_add_faster(pool) else sum_of_windows
     total = sums(at_least_float32(x), pool)
     counted = [
         _counted(n, k, s, pads if count_include_pad else (0, 0), pads[0], count)

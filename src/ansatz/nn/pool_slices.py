@@ -21,12 +21,24 @@ from ansatz.nn.shifted import padded, shifted
 from ansatz.nn.spatial import channel_axis
 
 _MOST_CELLS = 32
-"""Windows with more cells along an axis take longer to compile by slices than they save."""
+"""Windows with more cells than these take longer to compile by slices than they save."""
 
 
 def slices_are_faster(pool: Pool) -> bool:
     """Whether this file computes a pool faster than XLA's operation for windows."""
     return jax.default_backend() == "cpu" and max(pool.size) <= _MOST_CELLS
+
+
+def slices_add_faster(pool: Pool) -> bool:
+    """Whether this file sums up windows faster than XLA's operation for windows.
+
+    Measured on two cores: 1.1 to 10 times, but for windows that do not overlap, channels last,
+    the derivative takes up to five times as long.
+    """
+    apart = all(s >= k for k, s in zip(pool.size, pool.stride, strict=True))
+    if apart and channel_axis(pool.layout) == -1:
+        return False
+    return jax.default_backend() == "cpu" and math.prod(pool.size) <= _MOST_CELLS
 
 
 def least(x: jax.Array) -> float | int:
@@ -56,9 +68,7 @@ def sum_of_slices(x: jax.Array, pool: Pool) -> jax.Array:
     """The sum of each window."""
     placed = pool.placed(x)
     x = padded(x, placed.axes, placed.beyond, 0)
-    for axis in _along(pool, placed):
-        x = functools.reduce(jax.lax.add, _cells(x, (axis,)))
-    return x
+    return functools.reduce(jax.lax.add, _cells(x, _along(pool, placed)))
 
 
 Along = tuple[int, int, int, int, int]
