@@ -29,6 +29,10 @@ DEFERRED = {
     "Dense with weight norm": lambda: nn.weight_norm(nn.Dense(3)),
     "Dense with spectral norm": lambda: nn.spectral_norm(nn.Dense(3)),
     "Dense with adapters": lambda: az.lora(nn.Dense(3), "weight", rank=2, freeze=False),
+    "Conv1D": lambda: nn.Conv1D(4, 2, groups=2),
+    "Conv1d": lambda: nn.Conv1d(None, 3, 2, layout="NWC"),
+    "ConvTranspose1D": lambda: nn.ConvTranspose1D(3, 2, stride=2),
+    "SeparableConv2D": lambda: nn.SeparableConv2D(3, 2),
 }
 SETTLED = {
     "Residual": lambda: nn.Residual(nn.Tanh()),
@@ -42,6 +46,9 @@ SETTLED = {
     "Flatten": nn.Flatten,
     "Identity": nn.Identity,
     "Lambda": lambda: nn.Lambda(jnp.sin),
+    "MaxPool1D": nn.MaxPool1D,
+    "AvgPool1D": nn.AvgPool1D,
+    "AdaptiveAvgPool1D": lambda: nn.AdaptiveAvgPool1D(2),
 }
 LAYERS = DEFERRED | SETTLED
 
@@ -49,7 +56,8 @@ LAYERS = DEFERRED | SETTLED
 def input_for(layer):
     if isinstance(layer, nn.Embedding):
         return jnp.arange(6).reshape(2, 3)
-    return jnp.asarray(np.random.default_rng(0).normal(size=(2, 3, 4)), "float32")
+    shape = (2, 3, 2, 4) if isinstance(layer, nn.SeparableConv2D) else (2, 3, 4)
+    return jnp.asarray(np.random.default_rng(0).normal(size=shape), "float32")
 
 
 @pytest.fixture(params=LAYERS)
@@ -113,7 +121,7 @@ def test_a_call_with_another_width_names_the_layer(build_deferred):
     net = nn.Sequential({"odd": build_deferred()})
     x = input_for(net[0])
     net(x)
-    with pytest.raises(az.ShapeError, match="layer 'odd"):
+    with pytest.raises(az.ShapeError, match=r"layer 'odd[.']"):
         net(jnp.concatenate([x, x], -1))
 
 

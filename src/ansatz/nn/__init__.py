@@ -65,9 +65,25 @@ from ansatz.nn.activations import (
     TanhShrink,
     Threshold,
 )
+from ansatz.nn.adaptive_pooling import (
+    AdaptiveAvgPool1D,
+    AdaptiveAvgPool2D,
+    AdaptiveAvgPool3D,
+    AdaptiveMaxPool1D,
+    AdaptiveMaxPool2D,
+    AdaptiveMaxPool3D,
+    GlobalAvgPool1D,
+    GlobalAvgPool2D,
+    GlobalAvgPool3D,
+    GlobalMaxPool1D,
+    GlobalMaxPool2D,
+    GlobalMaxPool3D,
+)
 from ansatz.nn.batch_norm import BatchNorm
 from ansatz.nn.branches import Concurrent, Residual
 from ansatz.nn.containers import Sequential
+from ansatz.nn.conv import Conv1D, Conv2D, Conv3D
+from ansatz.nn.conv_transpose import ConvTranspose1D, ConvTranspose2D, ConvTranspose3D
 from ansatz.nn.dropout import Dropout, DropPath
 from ansatz.nn.embedding import Embedding
 from ansatz.nn.instance_norm import GroupNorm, InstanceNorm
@@ -92,8 +108,18 @@ from ansatz.nn.losses import (
     triplet_loss,
 )
 from ansatz.nn.parametrizations import spectral_norm, weight_norm
+from ansatz.nn.pooling import AvgPool1D, AvgPool2D, AvgPool3D, MaxPool1D, MaxPool2D, MaxPool3D
+from ansatz.nn.separable import DepthwiseConv2D, SeparableConv2D
 from ansatz.nn.slopes import PReLU, RReLU
 from ansatz.nn.stateless import Flatten, Identity, Lambda
+from ansatz.nn.torch_conv import (
+    Conv1d,
+    Conv2d,
+    Conv3d,
+    ConvTranspose1d,
+    ConvTranspose2d,
+    ConvTranspose3d,
+)
 from ansatz.nn.torch_norm import (
     BatchNorm1d,
     BatchNorm2d,
@@ -102,6 +128,20 @@ from ansatz.nn.torch_norm import (
     InstanceNorm2d,
     InstanceNorm3d,
 )
+from ansatz.nn.torch_pooling import (
+    AdaptiveAvgPool1d,
+    AdaptiveAvgPool2d,
+    AdaptiveAvgPool3d,
+    AdaptiveMaxPool1d,
+    AdaptiveMaxPool2d,
+    AdaptiveMaxPool3d,
+    AvgPool1d,
+    AvgPool2d,
+    AvgPool3d,
+    MaxPool1d,
+    MaxPool2d,
+    MaxPool3d,
+)
 
 __all__ = [
     "CELU",
@@ -109,18 +149,55 @@ __all__ = [
     "GELU",
     "GLU",
     "SELU",
+    "AdaptiveAvgPool1D",
+    "AdaptiveAvgPool1d",
+    "AdaptiveAvgPool2D",
+    "AdaptiveAvgPool2d",
+    "AdaptiveAvgPool3D",
+    "AdaptiveAvgPool3d",
+    "AdaptiveMaxPool1D",
+    "AdaptiveMaxPool1d",
+    "AdaptiveMaxPool2D",
+    "AdaptiveMaxPool2d",
+    "AdaptiveMaxPool3D",
+    "AdaptiveMaxPool3d",
+    "AvgPool1D",
+    "AvgPool1d",
+    "AvgPool2D",
+    "AvgPool2d",
+    "AvgPool3D",
+    "AvgPool3d",
     "BatchNorm",
     "BatchNorm1d",
     "BatchNorm2d",
     "BatchNorm3d",
     "Bilinear",
     "Concurrent",
+    "Conv1D",
+    "Conv1d",
+    "Conv2D",
+    "Conv2d",
+    "Conv3D",
+    "Conv3d",
+    "ConvTranspose1D",
+    "ConvTranspose1d",
+    "ConvTranspose2D",
+    "ConvTranspose2d",
+    "ConvTranspose3D",
+    "ConvTranspose3d",
     "Dense",
+    "DepthwiseConv2D",
     "DropPath",
     "Dropout",
     "Embedding",
     "Flatten",
     "GeGLU",
+    "GlobalAvgPool1D",
+    "GlobalAvgPool2D",
+    "GlobalAvgPool3D",
+    "GlobalMaxPool1D",
+    "GlobalMaxPool2D",
+    "GlobalMaxPool3D",
     "GroupNorm",
     "HardShrink",
     "HardSigmoid",
@@ -137,6 +214,12 @@ __all__ = [
     "Linear",
     "LogSigmoid",
     "LogSoftmax",
+    "MaxPool1D",
+    "MaxPool1d",
+    "MaxPool2D",
+    "MaxPool2d",
+    "MaxPool3D",
+    "MaxPool3d",
     "Mish",
     "Module",
     "PReLU",
@@ -146,6 +229,7 @@ __all__ = [
     "ReLU",
     "ReLU6",
     "Residual",
+    "SeparableConv2D",
     "Sequential",
     "SiLU",
     "Sigmoid",

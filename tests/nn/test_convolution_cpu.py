@@ -1,0 +1,127 @@
+"""The ways that are fast on CPUs give the numbers of `jax.lax`, and so do their derivatives."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ansatz.nn import convolution_cpu as cpu
+from ansatz.nn.sliding import Sliding, slide
+from tests.nn.reference import close
+
+
+def sliding(stride=1, pads=0, dilation=1, groups=1, layout="NHWC"):
+    axes = len(layout) - 2
+    pair = (pads, pads) if isinstance(pads, int) else pads
+    return Sliding(
+        (stride,) * axes, (pair,) * axes, (dilation,) * axes, (1,) * axes, groups, layout
+    )
+
+
+# A way, the shapes of input and weight, and how the window slides.
+CASES = {
+    "pointwise": (cpu.slide_pointwise, (2, 4, 5, 3), (6, 3, 1, 1), sliding()),
+    "pointwise, stride": (cpu.slide_pointwise, (2, 5, 3), (6, 3, 1), sliding(2, layout="NWC")),
+    "depthwise": (cpu.slide_depthwise, (2, 6, 7, 4), (4, 1, 3, 3), sliding(1, 1, 1, 4)),
+    "depthwise, several": (
+        cpu.slide_depthwise,
+        (2, 4, 7, 8),
+        (8, 1, 2, 3),
+        sliding(2, (2, 0), 2, 4, "NCHW"),
+    ),
+    "depthwise, sequence": (
+        cpu.slide_depthwise,
+        (2, 7, 4),
+        (4, 1, 3),
+        sliding(1, (2, 0), 1, 4, "NWC"),
+    ),
+    "rows": (cpu.slide_rows, (2, 6, 7, 3), (4, 3, 3, 2), sliding(1, (1, 2))),
+    "rows, stride": (cpu.slide_rows, (2, 6, 7, 1), (4, 1, 3, 3), sliding(2, 1)),
+    "pieces": (cpu.slide_pieces, (4, 5, 5, 32), (3, 32, 3, 3), sliding()),
+    "parts, one channel": (cpu.slide_by_parts, (128, 5, 5, 1), (2, 1, 3, 3), sliding(1, 1)),
+    "parts, few channels": (cpu.slide_by_parts, (2, 6, 6, 3), (4, 3, 3, 3), sliding(2, 1)),
+    "parts, many channels": (cpu.slide_by_parts, (4, 3, 6, 32), (4, 32, 2, 2), sliding(1, 1)),
+}
+
+
+def arrays(name):
+    _, shape, weight_shape, _ = CASES[name]
+    rng = np.random.default_rng(0)
+    return [jnp.asarray(rng.normal(size=s), "float32") for s in (shape, weight_shape)]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_outputs_and_both_gradients_are_those_of_the_plain_operation(name):
+    way, _, _, window = CASES[name]
+    x, weight = arrays(name)
+
+    def run(way):
+        def compute(x, weight, g):
+            y, pullback = jax.vjp(lambda x, weight: way(x, weight, window), x, weight)
+            return y, pullback(g(y))
+
+        return jax.jit(compute, static_argnums=2)(x, weight, jnp.sin)
+
+    (y, grads), (expected, expected_grads) = run(way), run(slide)
+    close(y, expected, rtol=1e-4, atol=1e-4)
+    for grad, wanted in zip(grads, expected_grads, strict=True):
+        close(grad, wanted, rtol=1e-4, atol=2e-4)
+
+
+def test_derivatives_by_parts_hold_in_forward_mode_and_twice():
+    window = sliding(1, 1)
+    rng = np.random.default_rng(1)
+    x, weight, v = (
+        jnp.asarray(rng.normal(size=s), "float32")
+        for s in ((2, 5, 5, 2), (3, 2, 3, 3), (3, 2, 3, 3))
+    )
+
+    def results(way):
+        def energy(x, weight):
+            return (way(x, weight, window) ** 3).sum()
+
+        # A gradient of a directional derivative, through each of the arguments.
+        directional = lambda x, weight: jax.jvp(lambda w: energy(x, w), (weight,), (v,))[1]  # noqa: E731
+        return jax.jit(jax.grad(directional, (0, 1)))(x, weight)
+
+    for found, expected in zip(results(cpu.slide_by_parts), results(slide), strict=True):
+        close(found, expected, rtol=1e-4, atol=1e-2)
+
+
+def test_derivatives_by_parts_hold_under_vmap_and_remat():
+    window = sliding()
+    rng = np.random.default_rng(2)
+    x, weights = (
+        jnp.asarray(rng.normal(size=s), "float32") for s in ((2, 5, 5, 1), (3, 2, 1, 3, 3))
+    )
+
+    def results(way):
+        energy = jax.checkpoint(lambda weight: (way(x, weight, window) ** 2).sum())
+        return jax.jit(jax.vmap(jax.grad(energy)))(weights)
+
+    close(results(cpu.slide_by_parts), results(slide), rtol=1e-4, atol=1e-3)
+
+
+def test_a_part_that_is_not_differentiated_is_not_computed():
+    window = sliding()
+    x, weight = jnp.ones((2, 5, 5, 4)), jnp.ones((3, 4, 3, 3))
+    program = jax.make_jaxpr(jax.grad(lambda w: cpu.slide_by_parts(x, w, window).sum()))(weight)
+    assert str(program).count("conv_general_dilated[") <= 2
+
+
+@pytest.mark.parametrize(
+    ("weight", "window", "way"),
+    [
+        ((8, 4, 1, 1), sliding(), "slide_pointwise"),
+        ((4, 1, 3, 3), sliding(groups=4), "slide_depthwise"),
+        ((8, 4, 3, 3), sliding(), "slide_by_parts"),
+        ((8, 2, 3, 3), sliding(groups=2), "slide"),
+        ((8, 4, 1, 1), sliding(pads=1), "slide_by_parts"),
+    ],
+)
+def test_the_way_is_chosen_by_shapes(monkeypatch, weight, window, way):
+    taken = []
+    for name in ("slide_pointwise", "slide_depthwise", "slide_by_parts", "slide"):
+        monkeypatch.setattr(cpu, name, lambda *args, name=name: taken.append(name))
+    cpu.slide_on_cpu(jnp.ones((2, 6, 6, 4)), jnp.ones(weight), window)
+    assert taken == [way]
