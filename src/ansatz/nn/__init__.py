@@ -25,7 +25,9 @@ from ansatz.nn.activations import (
     Swish,
     Tanh,
 )
+from ansatz.nn.attention import MultiHeadAttention
 from ansatz.nn.containers import Sequential
+from ansatz.nn.decoding import decoding
 from ansatz.nn.dropout import Dropout
 from ansatz.nn.embedding import Embedding
 from ansatz.nn.linear import Dense, Linear
@@ -37,7 +39,16 @@ from ansatz.nn.losses import (
     softmax_cross_entropy,
 )
 from ansatz.nn.normalization import BatchNorm, LayerNorm
+from ansatz.nn.packed_attention import MultiheadAttention
+from ansatz.nn.positions import LearnedPositions, RotaryPositions, SinusoidalPositions
+from ansatz.nn.stack import Stack
 from ansatz.nn.stateless import Flatten, Identity, Lambda
+from ansatz.nn.transformer import (
+    TransformerDecoder,
+    TransformerDecoderLayer,
+    TransformerEncoder,
+    TransformerEncoderLayer,
+)
 
 __all__ = [
     "CELU",
@@ -56,23 +67,34 @@ __all__ = [
     "Lambda",
     "LayerNorm",
     "LeakyReLU",
+    "LearnedPositions",
     "Linear",
     "LogSigmoid",
     "LogSoftmax",
     "Mish",
     "Module",
+    "MultiHeadAttention",
+    "MultiheadAttention",
     "PReLU",
     "ReLU",
     "ReLU6",
+    "RotaryPositions",
     "Sequential",
     "SiLU",
     "Sigmoid",
+    "SinusoidalPositions",
     "Softmax",
     "Softplus",
     "Softsign",
+    "Stack",
     "Swish",
     "Tanh",
+    "TransformerDecoder",
+    "TransformerDecoderLayer",
+    "TransformerEncoder",
+    "TransformerEncoderLayer",
     "binary_cross_entropy",
+    "decoding",
     "huber_loss",
     "init",
     "l1_loss",

@@ -42,7 +42,7 @@ class FanInBias(Parameter):
 
     Args:
         weight: the parameter that tells the fan-in, and the dtype.
-        size: the number of elements.
+        size: the number of elements; `None` while it is not known.
 
     Example:
         >>> from ansatz import nn
@@ -56,7 +56,7 @@ class FanInBias(Parameter):
 
     __slots__ = ()
 
-    def __init__(self, weight: Parameter, size: int) -> None:
+    def __init__(self, weight: Parameter, size: int | None) -> None:
         super().__init__((size,), FanInUniformOf(weight), dtype=weight.dtype)
 
     @property
