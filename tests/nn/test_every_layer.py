@@ -21,6 +21,10 @@ DEFERRED = {
     "BatchNorm without scale": lambda: nn.BatchNorm(use_weight=False),
     "LayerNorm": nn.LayerNorm,
     "LayerNorm over two axes": lambda: nn.LayerNorm((None, None)),
+    "MultiHeadAttention": lambda: nn.MultiHeadAttention(4, 2, causal=True),
+    "LearnedPositions": lambda: nn.LearnedPositions(5),
+    "TransformerEncoderLayer": lambda: nn.TransformerEncoderLayer(None, 2, 3),
+    "Stack": lambda: nn.Stack(lambda: nn.Dense(4), 2),
 }
 SETTLED = {
     "Embedding": lambda: nn.Embedding(7, 4),
@@ -29,6 +33,7 @@ SETTLED = {
     "Flatten": nn.Flatten,
     "Identity": nn.Identity,
     "Lambda": lambda: nn.Lambda(jnp.sin),
+    "SinusoidalPositions": nn.SinusoidalPositions,
 }
 LAYERS = DEFERRED | SETTLED
 

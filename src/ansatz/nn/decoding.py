@@ -120,8 +120,7 @@ def decoding(
             f"{type(net).__name__} has no causal attention, so nothing can be decoded piece by "
             "piece; build it with causal=True"
         )
-    under_way = next((layer for layer in kept if getattr(layer, "position", None)), None)
-    if under_way is not None:
+    if any(getattr(layer, "position", None) is not None for layer in kept):
         raise StructureError(
             f"{type(net).__name__} is decoding already; leave the first nn.decoding(…) before"
         )

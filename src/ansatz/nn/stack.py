@@ -46,13 +46,15 @@ class Stack(Sequential):
         n: how many layers there are.
         remat: whether a layer's results are computed again in the backward pass, which keeps only
             the inputs of the layers in memory.
-        unroll: how many layers are compiled as one step of the scan, or true for all of them: that
-            takes longer to compile, and spares the copy of the parameters that stacking makes.
-            Decoding token by token, which does little else than read parameters, is faster so.
+        unroll: how many layers are compiled as one step of the scan; true for no scan at all: a
+            `Sequential` that takes further arguments. That takes longer to compile and less time
+            to run, above all where there is little to compute for each parameter (decoding token
+            by token), because stacking copies the parameters. It may be changed at any time.
 
     Raises:
         TypeError: `make_layer` gives no module.
-        StructureError: when called, if two layers differ; the message says where.
+        StructureError: when called, if two layers that are to be scanned differ; the message says
+            where.
         ShapeError: when called, if a layer does not keep the shape of its input.
 
     Example:
@@ -95,10 +97,9 @@ class Stack(Sequential):
             **kwargs: likewise.
         """
         layers = self._layers()
-        self._check_alike(layers)
-        if not layers:
-            return x
-        if not frame.is_staging() or (self.unroll is True and not deferral.is_under_way()):
+        if self.unroll is not True and layers:
+            self._check_alike(layers)
+        if self.unroll is True or not layers or not frame.is_staging():
             for layer in layers:
                 x = self._applied(layer, x, args, kwargs)
             return x

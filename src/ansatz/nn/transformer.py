@@ -344,8 +344,8 @@ class TransformerEncoder(_Layers):
     """Encoder layers one after the other, and perhaps a norm at the end.
 
     The layers are copies of one that is given, and each has initial values of its own; those of
-    PyTorch's `TransformerEncoder` all start equal. They stand in an `nn.Stack`, so that compile
-    time does not grow with their number.
+    PyTorch's `TransformerEncoder` all start equal. They stand in an `nn.Stack`, which with
+    `unroll=1` compiles one of them only, however many there are.
 
     Args:
         layer: a `TransformerEncoderLayer`, or any layer that keeps the shape of its input, which
@@ -353,7 +353,7 @@ class TransformerEncoder(_Layers):
         num_layers: how many copies of it there shall be.
         norm: applied to the output of the last layer; pre-norm layers want one.
         remat: whether each layer's results are computed again in the backward pass.
-        unroll: whether layers are compiled one by one; see `nn.Stack`.
+        unroll: true to compile layer after layer, 1 to compile one and scan; see `nn.Stack`.
 
     Attributes:
         layers: the `nn.Stack` of the layers, whose paths are `layers.0.…`, as in PyTorch.
@@ -381,7 +381,7 @@ class TransformerEncoder(_Layers):
         norm: Module | None = None,
         *,
         remat: bool = False,
-        unroll: bool | int = 1,
+        unroll: bool | int = True,
     ) -> None:
         super().__init__(layer, num_layers, norm, remat=remat, unroll=unroll)
 
@@ -400,7 +400,7 @@ class TransformerDecoder(_Layers):
         num_layers: how many copies of it there shall be.
         norm: applied to the output of the last layer; pre-norm layers want one.
         remat: whether each layer's results are computed again in the backward pass.
-        unroll: whether layers are compiled one by one; see `nn.Stack`.
+        unroll: true to compile layer after layer, 1 to compile one and scan; see `nn.Stack`.
 
     Attributes:
         layers: the `nn.Stack` of the layers.
@@ -425,7 +425,7 @@ class TransformerDecoder(_Layers):
         norm: Module | None = None,
         *,
         remat: bool = False,
-        unroll: bool | int = 1,
+        unroll: bool | int = True,
     ) -> None:
         super().__init__(layer, num_layers, norm, remat=remat, unroll=unroll)
 
