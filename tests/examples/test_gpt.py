@@ -9,7 +9,9 @@ from examples.gpt import GPT, Text, main, write
 @pytest.fixture(scope="module")
 def told():
     lines = []
-    return *main(steps=60, context=16, width=32, layers=2, heads=2, report=lines.append), lines
+    return *main(
+        steps=60, context=16, length=36, width=32, layers=1, heads=2, report=lines.append
+    ), lines
 
 
 def test_a_short_training_brings_the_perplexity_far_below_that_of_guessing(told):
@@ -19,7 +21,7 @@ def test_a_short_training_brings_the_perplexity_far_below_that_of_guessing(told)
 
 def test_it_reports_its_progress_and_writes_a_sample(told):
     _, sample, lines = told
-    assert len(sample) == 16
+    assert len(sample) == 4 + 36
     assert sum(line.startswith("step") for line in lines) == 10
     assert sample in lines[-1]
 

@@ -15,6 +15,9 @@ import jax.numpy as jnp
 
 from ansatz.core.errors import DTypeError, ShapeError, format_shape
 
+_LOWEST = -1e30
+"""The score of what may not be attended to: its weight is exactly zero beside any other."""
+
 
 class Masks(NamedTuple):
     """What may attend to what; each part broadcasts to `(batch, heads, queries, keys)`.
@@ -153,16 +156,13 @@ def _weights(
     allowed, added = _split(masks)
     if added is not None:
         scores = scores + added
-    every = allowed
-    if causal:
-        every = _and(allowed, _causal(queries, key.shape[1], start))
-    if every is not None:
-        # Not -inf, which gives NaN where nothing is allowed.
-        scores = jnp.where(every, scores, jnp.finfo(wide).min / 2)
-    weights = jax.nn.softmax(scores, axis=-1)
-    if allowed is not None:  # A causal query always has itself.
-        weights = jnp.where(every, weights, 0)
-    return weights
+    every = _and(allowed, _causal(queries, key.shape[1], start)) if causal else allowed
+    if every is None:
+        return jax.nn.softmax(scores, axis=-1)
+    # Not -inf, which gives NaN where nothing is allowed.
+    weights = jax.nn.softmax(jnp.where(every, scores, _LOWEST), axis=-1)
+    # Only a mask can leave a query without keys; without one a causal query has itself.
+    return weights if allowed is None else jnp.where(every, weights, 0)
 
 
 def _mix(weights: jax.Array, value: jax.Array) -> jax.Array:

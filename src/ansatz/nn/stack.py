@@ -10,7 +10,7 @@ freezing and editing are those of a `Sequential`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple
 
 import jax
@@ -173,8 +173,9 @@ class Stack(Sequential):
 class _Alikeness(Fingerprint):
     """What has to be the same in all layers: everything but what is trainable, or known so far."""
 
-    def _encode_cell(self, cell: Cell) -> Any:
-        return super()._encode_cell(cell)[:2]
+    def _encode_cell(self, cell: Cell) -> Hashable:
+        super()._encode_cell(cell)
+        return (type(cell), self._numbers[id(cell.base)])
 
 
 class _Difference(NamedTuple):
@@ -251,7 +252,8 @@ def _check_kept(x: Any, y: Any) -> None:
         ShapeError: the shape, or the structure, differs.
         DTypeError: the dtype differs.
     """
-    before, after = jax.tree.structure(x), jax.tree.structure(y)
+    before: Any = jax.tree.structure(x)
+    after: Any = jax.tree.structure(y)
     if before != after:
         raise ShapeError(
             f"a layer of a Stack returns what it takes, but this one took {before} and gave {after}"

@@ -46,7 +46,8 @@ class _Layer(Module):
         """Declare the dense layers, which stand behind the attention."""
         self.batch_first = batch_first
         self.norm_first = norm_first
-        self.activation = checked_activation(activation)
+        checked_activation(activation)
+        self.activation = activation
         # A function of the user's may look at values or cells, so it is not compiled along.
         name = activation if isinstance(activation, str) else None
         self.linear1 = Projection(
@@ -94,7 +95,7 @@ class _Layer(Module):
     def _feed_forward(self, x: Any) -> Any:
         x = self.linear1(x)
         if not isinstance(self.activation, str):
-            x = self.activation(x)  # type: ignore[misc]
+            x = self.activation(x)
         return self.linear2(self.dropout(x))
 
     def extra_repr(self) -> str:
