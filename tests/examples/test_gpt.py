@@ -9,9 +9,9 @@ from examples.gpt import GPT, Text, main, write
 @pytest.fixture(scope="module")
 def told():
     lines = []
-    return *main(
-        steps=60, context=16, length=36, width=32, layers=1, heads=2, report=lines.append
-    ), lines
+    sizes = {"context": 16, "width": 32, "layers": 1, "heads": 2}
+    reached, sample = main(steps=60, length=36, report=lines.append, **sizes)
+    return reached, sample, lines
 
 
 def test_a_short_training_brings_the_perplexity_far_below_that_of_guessing(told):
