@@ -265,6 +265,28 @@ def test_layers_that_differ_are_named(other, message, transform):
         transform(stack)(inputs())
 
 
+def test_functions_of_one_expression_are_alike_if_they_close_over_the_same():
+    def stack(powers):
+        powers = iter(powers)
+
+        def make():
+            power = next(powers)
+            return nn.Dense(4, 4, activation=lambda x: x**power)
+
+        return nn.Stack(make, 2)
+
+    assert az.jit(stack([2, 2]))(inputs()).shape == (5, 4)
+    with pytest.raises(az.StructureError, match="layer 1 differs"):
+        az.jit(stack([2, 3]))(inputs())
+
+
+def test_a_function_that_one_layer_only_calls_afterwards_is_a_difference():
+    stack = nn.Stack(lambda: nn.Dense(4, 4), 2)
+    stack[1].register_forward_hook(lambda module, args, output: None)
+    with pytest.raises(az.StructureError, match="_forward_hooks"):
+        az.jit(stack)(inputs())
+
+
 def test_layers_of_other_shapes_or_dtypes_are_named():
     layers = iter([nn.Dense(4, 4), nn.Dense(5, 4)])
     with pytest.raises(az.ShapeError, match=r"'1.weight' has shape \(5, 4\)"):

@@ -10,6 +10,8 @@ freezing and editing are those of a `Sequential`.
 
 from __future__ import annotations
 
+import contextlib
+import types
 from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple
 
@@ -176,6 +178,22 @@ class _Alikeness(Fingerprint):
     def _encode_cell(self, cell: Cell) -> Hashable:
         super()._encode_cell(cell)
         return (type(cell), self._numbers[id(cell.base)])
+
+    def _encode(self, value: Any) -> Hashable:
+        if not isinstance(value, types.FunctionType) or id(value) in self._numbers:
+            return super()._encode(value)
+        # Each layer that `lambda: nn.Lambda(lambda x: …)` makes has a function object of its own.
+        self._numbers[id(value)] = len(self._numbers)
+        state = (value.__defaults__, value.__kwdefaults__, _closed_over(value))
+        return (value.__code__, *map(self._encode, state))
+
+
+def _closed_over(function: types.FunctionType) -> tuple[Any, ...]:
+    contents = []
+    for cell in function.__closure__ or ():
+        with contextlib.suppress(ValueError):  # A name that is not bound yet.
+            contents.append(cell.cell_contents)
+    return tuple(contents)
 
 
 class _Difference(NamedTuple):
