@@ -88,7 +88,6 @@ def test_the_operation_of_jax_gives_the_same_as_the_formula_for_cpus(monkeypatch
     q, k, v = (jnp.asarray(rand(2, 4, heads, 3, seed=i)) for i, heads in enumerate((4, 2, 2)))
     mask = jnp.ones((2, 1, 4, 4), bool).at[1, :, 2].set(False)
     cases = [
-        (Masks(None, None), True),
         (Masks(mask, None), True),
         (Masks(mask, jnp.asarray(rand(1, 4, 4, 4))), False),
     ]
@@ -156,7 +155,7 @@ def test_low_precision_sums_in_float32():
     close(low, y, atol=0.03)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(
     batch=st.integers(1, 3),
     queries=st.integers(1, 4),

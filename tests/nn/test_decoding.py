@@ -20,18 +20,16 @@ class Block(nn.Module):
         return x + self.attention(self.norm(x))
 
 
-def encoder(**options):
+def encoder():
     layer = nn.TransformerEncoderLayer(8, 2, 12, norm_first=True, causal=True)
-    return nn.TransformerEncoder(layer, 2, nn.LayerNorm(), **options)
+    return nn.TransformerEncoder(layer, 2, nn.LayerNorm())
 
 
 NETS = {
     "attention": lambda: nn.MultiHeadAttention(8, 2, causal=True),
-    "attention with shared key heads": lambda: nn.MultiHeadAttention(8, 4, kv_heads=1, causal=True),
     "sinusoidal": lambda: nn.Sequential(nn.SinusoidalPositions(), Block()),
     "stack": lambda: nn.Sequential(nn.LearnedPositions(9), nn.Stack(Block, 2)),
     "encoder": encoder,
-    "encoder in a scan": lambda: encoder(unroll=1),
 }
 
 
