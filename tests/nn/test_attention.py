@@ -82,6 +82,7 @@ def test_an_added_mask_moves_the_scores_and_minus_infinity_is_false():
         atol=1e-6,
     )
     close(layer(x, mask=jnp.full((2, 2, 3, 3), 7.0)), layer(x), atol=1e-5)
+    assert jnp.isnan(layer(x, mask=jnp.full((3, 3), jnp.nan))).all()
 
 
 def test_the_operation_of_jax_gives_the_same_as_the_formula_for_cpus(monkeypatch):

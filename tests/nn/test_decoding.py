@@ -129,6 +129,9 @@ def test_an_eager_call_beyond_the_room_raises_and_a_compiled_one_gives_nan():
         assert jnp.isnan(step(net, x[:, :2])[:, 1]).all()
         with pytest.raises(az.ShapeError, match="no room for 6 more"):
             step(net, x)
+        with pytest.raises(az.ShapeError, match=r"queries, keys\) = \(2, 2, 1, 4\)"):
+            net(x[:, :1], mask=jnp.ones((1, 3), bool))
+        assert int(net.position.value) == 5  # A refused call takes no positions.
 
 
 def test_what_cannot_decode_says_so():

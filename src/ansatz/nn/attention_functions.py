@@ -115,7 +115,7 @@ def attend(
     dtype = jnp.result_type(query, key, value)
     query, key, wide = (x.astype(dtype) for x in (query, key, value))
     y = jax.nn.dot_product_attention(query, key, wide, added, allowed)
-    if masks != Masks(None, None) and allowed is not None:
+    if allowed is not None and not (masks.allowed is None and masks.added is None):
         some = allowed.any(-1, keepdims=True)  # (batch, heads, queries, 1), or ones to broadcast
         y = jnp.where(jnp.swapaxes(some, 1, 2), y, 0)
     return y.astype(value.dtype)
@@ -180,7 +180,7 @@ def _split(masks: Masks) -> Masks:
     """Minus infinity added to a score says the same as a boolean, and spares a NaN."""
     allowed, added = masks
     if added is not None:
-        finite = added > -jnp.inf
+        finite = added != -jnp.inf  # Not >, so that NaN stays NaN.
         allowed, added = _and(allowed, finite), jnp.where(finite, added, 0)
     return Masks(allowed, added)
 

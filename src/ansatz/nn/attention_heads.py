@@ -106,13 +106,13 @@ class DotProductAttention(Positioned):
         """
         query = self._split(query, self.num_heads)
         key, value = self._split(key, self.kv_heads), self._split(value, self.kv_heads)
-        start = self.take(query.shape[1]) if cached else 0
+        keys = self._room_for(key.shape[0]) if cached else key.shape[1]
+        masks = combined((query.shape[0], self.num_heads, query.shape[1], keys), mask, key_mask)
+        start = self.take(query.shape[1]) if cached else 0  # Behind what can be refused.
         if self.rotary is not None:
             query, key = self.rotary(query, start), self.rotary(key, start)
         if cached:
             key, value = self._remembered(key, value, start)
-        sizes = (query.shape[0], self.num_heads, query.shape[1], key.shape[1])
-        masks = combined(sizes, mask, key_mask)
         y, weights = self._mixed(query, key, value, masks, start, causal, want_weights)
         if cached:
             y = self.marked(y, start, axis=1)
@@ -136,17 +136,27 @@ class DotProductAttention(Positioned):
             weights = self.dropout(weights)
         return mix(weights, value), weights
 
+    def _room_for(self, batch: int) -> int:
+        """How many positions the cache has room for.
+
+        Raises:
+            ShapeError: it was opened for another number of sequences.
+        """
+        opened, length = self.cached_key.shape[:2]
+        if opened != batch:
+            raise ShapeError(
+                f"decoding was opened for {opened} sequences, got {batch}; open it for as many: "
+                f"nn.decoding(net, {batch}, {length})"
+            )
+        assert length is not None
+        return int(length)
+
     def _remembered(
         self, key: jax.Array, value: jax.Array, start: jax.Array | int
     ) -> tuple[jax.Array, jax.Array]:
         """Keys and values of the whole sequence so far, with room for more behind it."""
         whole = []
         for new, cell in ((key, self.cached_key), (value, self.cached_value)):
-            if cell.shape[0] != new.shape[0]:
-                raise ShapeError(
-                    f"decoding was opened for {cell.shape[0]} sequences, got {new.shape[0]}; open "
-                    f"it for as many: nn.decoding(net, {new.shape[0]}, {cell.shape[1]})"
-                )
             new = new.astype(cell.dtype)
             updated = jax.lax.dynamic_update_slice_in_dim(cell.value, new, start, axis=1)
             cell.value = updated

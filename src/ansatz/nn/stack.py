@@ -50,8 +50,7 @@ class Stack(Sequential):
             the inputs of the layers in memory.
         unroll: how many layers are compiled as one step of the scan; true for no scan at all: a
             `Sequential` that takes further arguments. That takes longer to compile and less time
-            to run, above all where there is little to compute for each parameter (decoding token
-            by token), because stacking copies the parameters. It may be changed at any time.
+            to run. It may be changed at any time.
 
     Raises:
         TypeError: `make_layer` gives no module.
