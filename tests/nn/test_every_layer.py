@@ -33,6 +33,9 @@ DEFERRED = {
     "Conv1d": lambda: nn.Conv1d(None, 3, 2, layout="NWC"),
     "ConvTranspose1D": lambda: nn.ConvTranspose1D(3, 2, stride=2),
     "SeparableConv2D": lambda: nn.SeparableConv2D(3, 2),
+    "MultiHeadAttention": lambda: nn.MultiHeadAttention(4, 2, causal=True),
+    "LearnedPositions": lambda: nn.LearnedPositions(5),
+    "Stack": lambda: nn.Stack(lambda: nn.Dense(4), 2),
 }
 SETTLED = {
     "Residual": lambda: nn.Residual(nn.Tanh()),
@@ -49,6 +52,7 @@ SETTLED = {
     "MaxPool1D": nn.MaxPool1D,
     "AvgPool1D": nn.AvgPool1D,
     "AdaptiveAvgPool1D": lambda: nn.AdaptiveAvgPool1D(2),
+    "SinusoidalPositions": nn.SinusoidalPositions,
 }
 LAYERS = DEFERRED | SETTLED
 
@@ -122,6 +126,7 @@ def test_a_call_with_another_width_names_the_layer(build_deferred):
     x = input_for(net[0])
     net(x)
     with pytest.raises(az.ShapeError, match=r"layer 'odd[.']"):
+    with pytest.raises(az.ShapeError, match=r"layer 'odd['.]"):
         net(jnp.concatenate([x, x], -1))
 
 

@@ -79,11 +79,13 @@ from ansatz.nn.adaptive_pooling import (
     GlobalMaxPool2D,
     GlobalMaxPool3D,
 )
+from ansatz.nn.attention import MultiHeadAttention
 from ansatz.nn.batch_norm import BatchNorm
 from ansatz.nn.branches import Concurrent, Residual
 from ansatz.nn.containers import Sequential
 from ansatz.nn.conv import Conv1D, Conv2D, Conv3D
 from ansatz.nn.conv_transpose import ConvTranspose1D, ConvTranspose2D, ConvTranspose3D
+from ansatz.nn.decoding import decoding
 from ansatz.nn.dropout import Dropout, DropPath
 from ansatz.nn.embedding import Embedding
 from ansatz.nn.instance_norm import GroupNorm, InstanceNorm
@@ -107,10 +109,13 @@ from ansatz.nn.losses import (
     squared_hinge_loss,
     triplet_loss,
 )
+from ansatz.nn.packed_attention import MultiheadAttention
 from ansatz.nn.parametrizations import spectral_norm, weight_norm
 from ansatz.nn.pooling import AvgPool1D, AvgPool2D, AvgPool3D, MaxPool1D, MaxPool2D, MaxPool3D
+from ansatz.nn.positions import LearnedPositions, RotaryPositions, SinusoidalPositions
 from ansatz.nn.separable import DepthwiseConv2D, SeparableConv2D
 from ansatz.nn.slopes import PReLU, RReLU
+from ansatz.nn.stack import Stack
 from ansatz.nn.stateless import Flatten, Identity, Lambda
 from ansatz.nn.torch_conv import (
     Conv1d,
@@ -141,6 +146,12 @@ from ansatz.nn.torch_pooling import (
     MaxPool1d,
     MaxPool2d,
     MaxPool3d,
+)
+from ansatz.nn.transformer import (
+    TransformerDecoder,
+    TransformerDecoderLayer,
+    TransformerEncoder,
+    TransformerEncoderLayer,
 )
 
 __all__ = [
@@ -211,6 +222,7 @@ __all__ = [
     "Lambda",
     "LayerNorm",
     "LeakyReLU",
+    "LearnedPositions",
     "Linear",
     "LogSigmoid",
     "LogSoftmax",
@@ -222,6 +234,8 @@ __all__ = [
     "MaxPool3d",
     "Mish",
     "Module",
+    "MultiHeadAttention",
+    "MultiheadAttention",
     "PReLU",
     "RMSNorm",
     "RReLU",
@@ -229,24 +243,32 @@ __all__ = [
     "ReLU",
     "ReLU6",
     "Residual",
+    "RotaryPositions",
     "SeparableConv2D",
     "Sequential",
     "SiLU",
     "Sigmoid",
+    "SinusoidalPositions",
     "SoftShrink",
     "Softmax",
     "Softmin",
     "Softplus",
     "Softsign",
+    "Stack",
     "SwiGLU",
     "Swish",
     "Tanh",
     "TanhShrink",
     "Threshold",
+    "TransformerDecoder",
+    "TransformerDecoderLayer",
+    "TransformerEncoder",
+    "TransformerEncoderLayer",
     "binary_cross_entropy",
     "celu",
     "cosine_embedding_loss",
     "ctc_loss",
+    "decoding",
     "elu",
     "focal_loss",
     "gaussian_loss",

@@ -79,13 +79,18 @@ class Dense(Module):
         flatten: bool = False,
     ) -> None:
         super().__init__()
-        self.units = checked_size("units", units)
+        units = checked_size("units", units)
         in_units = checked_width("in_units", in_units)
         self.activation = checked_activation(activation)
         self.flatten = flatten
-        self.weight = Parameter((self.units, in_units), weight_init, dtype=dtype)
-        self.bias = Parameter((self.units,), bias_init, dtype=dtype) if use_bias else None
+        self.weight = Parameter((units, in_units), weight_init, dtype=dtype)
+        self.bias = Parameter((units,), bias_init, dtype=dtype) if use_bias else None
         share(self, params, weight_init=weight_init)
+
+    @property
+    def units(self) -> int | None:
+        """The width of the output."""
+        return self.weight.shape[0]
 
     @property
     def in_units(self) -> int | None:
@@ -102,7 +107,7 @@ class Dense(Module):
         activation = self.activation
         name = activation if isinstance(activation, str) else None
         bias = None if self.bias is None else self.bias.value
-        y = _dense(x, self.weight.value, bias, name, self.flatten)
+        y = affine(x, self.weight.value, bias, name, self.flatten)
         # A function of the user's may look at values or cells, so it is not compiled along.
         return y if name is not None or activation is None else activation(y)  # type: ignore[operator]
 
@@ -173,7 +178,7 @@ class Linear(Dense):
         return self.in_units
 
     @property
-    def out_features(self) -> int:
+    def out_features(self) -> int | None:
         """The width of the output."""
         return self.units
 
@@ -286,13 +291,14 @@ def _bilinear(
 
 
 @functools.partial(jax.jit, static_argnums=(3, 4))
-def _dense(
+def affine(
     x: jax.Array,
     weight: jax.Array,
     bias: jax.Array | None,
     activation: str | None,
     flatten: bool,
 ) -> jax.Array:
+    """`activation(x Wᵀ + b)`, of `x` with all axes but the first merged if `flatten`."""
     if flatten:
         x = x.reshape(x.shape[0], math.prod(x.shape[1:]))
     leading = x.shape[:-1]

@@ -1,7 +1,8 @@
 """Sharing: what `params=` of a layer does.
 
 `nn.Dense(8, params=other.collect_params())` makes a layer that holds the parameters of another one
-instead of its own. They are matched by local name (`"weight"`, `"bias"`), all of them or none.
+instead of its own. They are matched by their names in the layer (`"weight"`, `"query.weight"`), all
+of them or none.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ def share(layer: Module, params: Params, **own: Any) -> None:
             f"{type(params).__name__}{hint if isinstance(params, Module) else ''}"
         )
     given = _by_local_name(params)
-    kept = {name: cell for name, cell in vars(layer).items() if isinstance(cell, Parameter)}
+    kept = dict(layer.named_parameters())
     _check_names(kind, kept, given)
     for name, choice in own.items():
         if choice is not None:
@@ -63,7 +64,8 @@ def share(layer: Module, params: Params, **own: Any) -> None:
         if merge_shapes(kept[name].shape, cell.shape) is None or kept[name].dtype != cell.dtype:
             check_tie(kept[name], cell, name)
     for name, cell in given.items():
-        setattr(layer, name, cell)
+        owner, _, local = name.rpartition(".")
+        setattr(layer.get_submodule(owner), local, cell)
 
 
 def _by_local_name(params: Mapping[str, Parameter]) -> dict[str, Any]:
