@@ -37,22 +37,29 @@ from ansatz.nn.losses import (
     softmax_cross_entropy,
 )
 from ansatz.nn.normalization import BatchNorm, LayerNorm
+from ansatz.nn.recurrent import GRU, LSTM, RNN
+from ansatz.nn.recurrent_cells import GRUCell, LSTMCell, RNNCell
 from ansatz.nn.stateless import Flatten, Identity, Lambda
 
 __all__ = [
     "CELU",
     "ELU",
     "GELU",
+    "GRU",
+    "LSTM",
+    "RNN",
     "SELU",
     "BatchNorm",
     "Dense",
     "Dropout",
     "Embedding",
     "Flatten",
+    "GRUCell",
     "HardSigmoid",
     "HardSwish",
     "HardTanh",
     "Identity",
+    "LSTMCell",
     "Lambda",
     "LayerNorm",
     "LeakyReLU",
@@ -62,6 +69,7 @@ __all__ = [
     "Mish",
     "Module",
     "PReLU",
+    "RNNCell",
     "ReLU",
     "ReLU6",
     "Sequential",
