@@ -7,6 +7,7 @@ import optax
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jax.test_util import check_grads
 
 import ansatz as az
 from ansatz import init, nn
@@ -85,7 +86,7 @@ def test_the_stated_derivative_is_the_derivative(kind):
         y, last = az.functional_call(layer, state, x, lengths=lengths)
         return sum((leaf**2).sum() for leaf in jax.tree.leaves((y, last)))
 
-    jax.test_util.check_grads(outputs, (state, x), 2, atol=0.05, rtol=0.05, eps=1e-2)
+    check_grads(outputs, (state, x), 1, atol=0.02, rtol=0.02, eps=1e-2)
 
 
 def test_lstm_gates_follow_their_formulas():
