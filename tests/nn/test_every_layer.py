@@ -12,6 +12,19 @@ import ansatz as az
 from ansatz import nn
 from tests.nn.reference import close
 
+
+class OutputOfLSTM(nn.LSTM):
+    """The output alone, without the last state."""
+
+    def forward(self, x):
+        return super().forward(x)[0]
+
+
+class OutputOfGRU(nn.GRU):
+    def forward(self, x):
+        return super().forward(x)[0]
+
+
 DEFERRED = {
     "Dense": lambda: nn.Dense(3),
     "Dense with flattening": lambda: nn.Dense(3, flatten=True),
@@ -21,6 +34,9 @@ DEFERRED = {
     "BatchNorm without scale": lambda: nn.BatchNorm(use_weight=False),
     "LayerNorm": nn.LayerNorm,
     "LayerNorm over two axes": lambda: nn.LayerNorm((None, None)),
+    "LSTM": lambda: OutputOfLSTM(3, num_layers=2),
+    "GRU in both directions": lambda: OutputOfGRU(3, bidirectional=True),
+    "RNNCell": lambda: nn.RNNCell(3),
 }
 SETTLED = {
     "Embedding": lambda: nn.Embedding(7, 4),

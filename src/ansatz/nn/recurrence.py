@@ -52,19 +52,20 @@ class Weights(NamedTuple):
 class Kind:
     """The formulas of one kind of recurrence.
 
-    `a` is what the input contributes to the gates (with the biases), `b` what the state does; both
-    have the gates of one step side by side, `(batch, gates · hidden)`.
+    `a` is what the input contributes to the gates, `b` what the state does, each with its bias (or
+    `b` with both); the gates of one step stand side by side, `(batch, gates · hidden)`.
 
     Attributes:
         gates: how many there are.
         states: how many arrays the state has.
         sigmoids: which gates are sigmoids, and so get half their argument.
+        merges_biases: whether the two biases are only ever added to each other.
     """
 
     gates: int
     states: int = 1
     sigmoids: tuple[bool, ...] = (False,)
-    adds_biases: bool = True
+    merges_biases: bool = True
 
     def advance(self, a: Any, b: Any, state: State) -> tuple[State, Any]:
         """The new state, and what the derivative needs to know of this step."""
@@ -162,7 +163,7 @@ class Gru(Kind):
 
     gates = 3
     sigmoids = (True, True, False)
-    adds_biases = False
+    merges_biases = False
 
     def advance(self, a: Any, b: Any, state: State) -> tuple[State, Any]:
         """The new state; r and z are kept before sigmoids are made of them."""
@@ -244,7 +245,7 @@ def _dtypes(x: jax.Array, state: State, weights: Weights) -> tuple[Any, Any]:
 
 
 def _scaled(kind: str, weights: Weights, dtype: Any, wide: Any) -> Weights:
-    """The weights as the loop takes them: half as large for sigmoids, biases where they belong."""
+    """The weights as the loop takes them: half as large for sigmoids, biases merged."""
     formulas = KINDS[kind]
     hidden = weights.weight_hh.shape[0] // formulas.gates
     factors = [0.5 if sigmoid else 1.0 for sigmoid in formulas.sigmoids]
@@ -258,8 +259,8 @@ def _scaled(kind: str, weights: Weights, dtype: Any, wide: Any) -> Weights:
         return None if bias is None else bias.astype(wide) * factor.astype(wide)
 
     bias_ih, bias_hh = vector(weights.bias_ih), vector(weights.bias_hh)
-    if formulas.adds_biases:
-        bias_ih, bias_hh = _plus(bias_ih, bias_hh), None
+    if formulas.merges_biases:
+        bias_ih, bias_hh = None, _plus(bias_ih, bias_hh)
     projection = weights.weight_hr
     return Weights(
         matrix(weights.weight_ih),
@@ -271,7 +272,7 @@ def _scaled(kind: str, weights: Weights, dtype: Any, wide: Any) -> Weights:
 
 
 Loop = tuple[jax.Array, jax.Array | None, jax.Array | None]
-"""What a step needs of the weights: weight_hhᵀ, bias_hh unless it is in `a`, weight_hrᵀ."""
+"""What a step needs of the weights: weight_hhᵀ, bias_hh (or both biases), weight_hrᵀ."""
 
 
 def _for_loop(weights: Weights) -> Loop:
