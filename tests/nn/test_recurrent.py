@@ -25,7 +25,7 @@ def sigmoid(x):
     return 1 / (1 + np.exp(-x))
 
 
-@settings(deadline=None, max_examples=12)
+@settings(deadline=None, max_examples=8)
 @given(
     kind=st.sampled_from(sorted(LAYERS)),
     sizes=st.tuples(*[st.integers(1, 4)] * 4),
