@@ -113,6 +113,8 @@ from ansatz.nn.packed_attention import MultiheadAttention
 from ansatz.nn.parametrizations import spectral_norm, weight_norm
 from ansatz.nn.pooling import AvgPool1D, AvgPool2D, AvgPool3D, MaxPool1D, MaxPool2D, MaxPool3D
 from ansatz.nn.positions import LearnedPositions, RotaryPositions, SinusoidalPositions
+from ansatz.nn.recurrent import GRU, LSTM, RNN
+from ansatz.nn.recurrent_cells import GRUCell, LSTMCell, RNNCell
 from ansatz.nn.separable import DepthwiseConv2D, SeparableConv2D
 from ansatz.nn.slopes import PReLU, RReLU
 from ansatz.nn.stack import Stack
@@ -159,6 +161,9 @@ __all__ = [
     "ELU",
     "GELU",
     "GLU",
+    "GRU",
+    "LSTM",
+    "RNN",
     "SELU",
     "AdaptiveAvgPool1D",
     "AdaptiveAvgPool1d",
@@ -202,6 +207,7 @@ __all__ = [
     "Dropout",
     "Embedding",
     "Flatten",
+    "GRUCell",
     "GeGLU",
     "GlobalAvgPool1D",
     "GlobalAvgPool2D",
@@ -219,6 +225,7 @@ __all__ = [
     "InstanceNorm1d",
     "InstanceNorm2d",
     "InstanceNorm3d",
+    "LSTMCell",
     "Lambda",
     "LayerNorm",
     "LeakyReLU",
@@ -238,6 +245,7 @@ __all__ = [
     "MultiheadAttention",
     "PReLU",
     "RMSNorm",
+    "RNNCell",
     "RReLU",
     "ReGLU",
     "ReLU",

@@ -1,0 +1,328 @@
+"""Recurrent cells: one step of an RNN, an LSTM or a GRU, for loops of one's own."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import jax.numpy as jnp
+
+from ansatz.core.errors import ShapeError, format_shape
+from ansatz.core.initializer import BoundedUniform
+from ansatz.core.module import Module
+from ansatz.core.parameter import Parameter
+from ansatz.nn.recurrence import KINDS, State, Weights, step
+from ansatz.nn.sharing import Params, share
+from ansatz.nn.sizes import checked_size, checked_width, size_along
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
+
+
+def declare_weights(
+    module: Module,
+    suffix: str,
+    *,
+    gates: int,
+    hidden_size: int,
+    input_size: int | None,
+    proj_size: int = 0,
+    use_bias: bool,
+    weight_init: Any,
+    bias_init: Any,
+    dtype: DTypeLike,
+) -> None:
+    """Give a module the parameters of one recurrence, with PyTorch's names and initial values.
+
+    Args:
+        module: gets the attributes `weight_ih`, `weight_hh`, `bias_ih`, `bias_hh` and, with a
+            projection, `weight_hr`.
+        suffix: what the names end with, such as `"_l0_reverse"`.
+        gates: how many rows of a weight belong to one hidden unit.
+        hidden_size: the number of hidden units.
+        input_size: the width of the input, `None` if it is not known yet.
+        proj_size: the width to which the output is projected; 0 for no projection.
+        use_bias: whether there are biases; without, they are `None`.
+        weight_init: the initialiser of all weights, `None` for the choice of `initialize`.
+        bias_init: the initialiser of both biases, `None` for the one of PyTorch.
+        dtype: of all parameters.
+    """
+    uniform = BoundedUniform(1 / math.sqrt(hidden_size) if hidden_size else 0.0)
+    rows, width = gates * hidden_size, proj_size or hidden_size
+
+    def weight(*shape: int | None) -> Parameter:
+        return Parameter(shape, weight_init, dtype=dtype, fallback=uniform)
+
+    def bias() -> Parameter | None:
+        init = uniform if bias_init is None else bias_init
+        return Parameter((rows,), init, dtype=dtype) if use_bias else None
+
+    setattr(module, f"weight_ih{suffix}", weight(rows, input_size))
+    setattr(module, f"weight_hh{suffix}", weight(rows, width))
+    setattr(module, f"bias_ih{suffix}", bias())
+    setattr(module, f"bias_hh{suffix}", bias())
+    if proj_size:
+        setattr(module, f"weight_hr{suffix}", weight(proj_size, hidden_size))
+
+
+def weights_of(module: Module, suffix: str) -> Weights:
+    """The values of what `declare_weights` declared."""
+    found = {name: getattr(module, name + suffix, None) for name in Weights._fields}
+    return Weights(**{name: cell.value for name, cell in found.items() if cell is not None})
+
+
+class RecurrentCell(Module):
+    """What the three cells have in common."""
+
+    kind: str
+
+    def __init__(
+        self,
+        hidden_size: int,
+        *,
+        input_size: int | None = None,
+        use_bias: bool = True,
+        weight_init: Any = None,
+        bias_init: Any = None,
+        params: Params = None,
+        dtype: DTypeLike = "float32",
+    ) -> None:
+        super().__init__()
+        self.hidden_size = checked_size("hidden_size", hidden_size)
+        declare_weights(
+            self,
+            "",
+            gates=KINDS[self.kind].gates,
+            hidden_size=self.hidden_size,
+            input_size=checked_width("input_size", input_size),
+            use_bias=use_bias,
+            weight_init=weight_init,
+            bias_init=bias_init,
+            dtype=dtype,
+        )
+        share(self, params, weight_init=weight_init, bias_init=bias_init)
+
+    @property
+    def input_size(self) -> int | None:
+        """The width of the input; `None` while it is not known."""
+        size: int | None = self.weight_ih.shape[1]
+        return size
+
+    def infer_shape(self, x: Any, state: Any = None) -> None:
+        """Take the width of the input from `x`, of shape `(..., input_size)`."""
+        self.weight_ih.shape = (self.weight_ih.shape[0], size_along(x, -1))
+
+    def _step(self, x: Any, state: State | None) -> State:
+        weights = weights_of(self, "")
+        shape = (*x.shape[:-1], self.hidden_size)
+        if state is None:
+            zeros = jnp.zeros(shape, jnp.result_type(x, weights.weight_hh))
+            state = (zeros,) * KINDS[self.kind].states
+        for part in state:
+            if part.shape != shape:
+                raise ShapeError(
+                    f"the state of {type(self).__name__} has shape {format_shape(part.shape)}, "
+                    f"expected {format_shape(shape)} for an input of shape {format_shape(x.shape)}"
+                )
+        new: State = step(self.kind, x, state, weights)
+        return new
+
+    def extra_repr(self) -> str:
+        """`input -> hidden`, and what differs from the defaults."""
+        biased = "" if self.bias_ih is not None else ", use_bias=False"
+        return f"{self.input_size} -> {self.hidden_size}{biased}"
+
+
+class RNNCell(RecurrentCell):
+    """One step of a plain recurrence, `h' = tanh(W_ih x + b_ih + W_hh h + b_hh)`.
+
+    All parameters are drawn from U(±1/√hidden_size), as `torch.nn.RNNCell` does.
+
+    Source: Elman 1990, "Finding structure in time".
+
+    Args:
+        hidden_size: the number of hidden units.
+        input_size: the width of the input; without one, the first input tells it.
+        nonlinearity: `"tanh"` or `"relu"`.
+        use_bias: whether there are biases.
+        weight_init: the initialiser of both weights; without one, `initialize` may choose.
+        bias_init: the initialiser of both biases; without one they are drawn as above, whatever
+            default `initialize` is given.
+        params: `other.collect_params()` of a cell whose parameters this one shall hold.
+        dtype: the dtype of the parameters.
+
+    Attributes:
+        weight_ih: shape `(hidden_size, input_size)`.
+        weight_hh: shape `(hidden_size, hidden_size)`.
+        bias_ih: shape `(hidden_size,)`, or `None`.
+        bias_hh: shape `(hidden_size,)`, or `None`.
+
+    Raises:
+        ValueError: there is no such nonlinearity.
+        ShapeError: when called, if input or state have another width.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from ansatz import nn
+        >>> cell = nn.RNNCell(3)
+        >>> h = cell(jnp.ones((2, 5)))
+        >>> cell(jnp.ones((2, 5)), h).shape
+        (2, 3)
+        >>> cell
+        RNNCell(5 -> 3)
+    """
+
+    def __init__(
+        self,
+        hidden_size: int,
+        *,
+        input_size: int | None = None,
+        nonlinearity: str = "tanh",
+        use_bias: bool = True,
+        weight_init: Any = None,
+        bias_init: Any = None,
+        params: Params = None,
+        dtype: DTypeLike = "float32",
+    ) -> None:
+        self.kind = checked_nonlinearity(nonlinearity)
+        super().__init__(
+            hidden_size,
+            input_size=input_size,
+            use_bias=use_bias,
+            weight_init=weight_init,
+            bias_init=bias_init,
+            params=params,
+            dtype=dtype,
+        )
+
+    def forward(self, x: Any, state: Any = None) -> Any:
+        """`(..., input_size)` and the old `h`, or zeros, to the new `h`, `(..., hidden_size)`."""
+        return self._step(x, None if state is None else (state,))[0]
+
+    def extra_repr(self) -> str:
+        """`input -> hidden`, and what differs from the defaults."""
+        return super().extra_repr() + ("" if self.kind == "tanh" else f", {self.kind}")
+
+
+class LSTMCell(RecurrentCell):
+    """One step of a long short-term memory.
+
+        i, f, o = σ(W_ih x + b_ih + W_hh h + b_hh),  g = tanh(likewise)
+        c' = f c + i g,  h' = o tanh(c')
+
+    The gates are stacked in the order i, f, g, o. All parameters are drawn from
+    U(±1/√hidden_size), as `torch.nn.LSTMCell` does; the forget gate gets no bias of its own.
+
+    Source: Hochreiter & Schmidhuber 1997, "Long short-term memory"; Gers, Schmidhuber & Cummins
+    2000, "Learning to forget".
+
+    Args:
+        hidden_size: the number of hidden units.
+        input_size: the width of the input; without one, the first input tells it.
+        use_bias: whether there are biases.
+        weight_init: the initialiser of both weights; without one, `initialize` may choose.
+        bias_init: the initialiser of both biases; without one they are drawn as above, whatever
+            default `initialize` is given.
+        params: `other.collect_params()` of a cell whose parameters this one shall hold.
+        dtype: the dtype of the parameters.
+
+    Attributes:
+        weight_ih: shape `(4 · hidden_size, input_size)`.
+        weight_hh: shape `(4 · hidden_size, hidden_size)`.
+        bias_ih: shape `(4 · hidden_size,)`, or `None`.
+        bias_hh: shape `(4 · hidden_size,)`, or `None`.
+
+    Raises:
+        ShapeError: when called, if input or state have another width.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import ansatz as az
+        >>> from ansatz import nn
+        >>> cell = nn.LSTMCell(3)
+        >>> def advance(state, x):
+        ...     h, c = cell(x, state)
+        ...     return (h, c), h
+        >>> state = jnp.zeros((2, 3)), jnp.zeros((2, 3))
+        >>> (h, c), outputs = az.scan(advance, state, jnp.ones((7, 2, 5)))
+        >>> outputs.shape
+        (7, 2, 3)
+    """
+
+    kind = "lstm"
+
+    def forward(self, x: Any, state: Any = None) -> Any:
+        """`(..., input_size)` and the old `(h, c)`, or zeros, to the new `(h, c)`."""
+        return self._step(x, None if state is None else checked_pair(type(self).__name__, state))
+
+
+class GRUCell(RecurrentCell):
+    """One step of a gated recurrent unit.
+
+        r, z = σ(W_ih x + b_ih + W_hh h + b_hh)
+        n = tanh(W_in x + b_in + r (W_hn h + b_hn)),  h' = (1 - z) n + z h
+
+    The gates are stacked in the order r, z, n. The reset gate acts after the product with the
+    recurrent weight, as in PyTorch and cuDNN, not before it as in the published paper. All
+    parameters are drawn from U(±1/√hidden_size), as `torch.nn.GRUCell` does.
+
+    Source: Cho et al. 2014, "Learning phrase representations using RNN encoder-decoder", in the
+    first version (arXiv 1406.1078v1).
+
+    Args:
+        hidden_size: the number of hidden units.
+        input_size: the width of the input; without one, the first input tells it.
+        use_bias: whether there are biases.
+        weight_init: the initialiser of both weights; without one, `initialize` may choose.
+        bias_init: the initialiser of both biases; without one they are drawn as above, whatever
+            default `initialize` is given.
+        params: `other.collect_params()` of a cell whose parameters this one shall hold.
+        dtype: the dtype of the parameters.
+
+    Attributes:
+        weight_ih: shape `(3 · hidden_size, input_size)`.
+        weight_hh: shape `(3 · hidden_size, hidden_size)`.
+        bias_ih: shape `(3 · hidden_size,)`, or `None`.
+        bias_hh: shape `(3 · hidden_size,)`, or `None`.
+
+    Raises:
+        ShapeError: when called, if input or state have another width.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from ansatz import nn
+        >>> cell = nn.GRUCell(3)
+        >>> cell(jnp.ones((2, 5)), cell(jnp.ones((2, 5)))).shape
+        (2, 3)
+    """
+
+    kind = "gru"
+
+    def forward(self, x: Any, state: Any = None) -> Any:
+        """`(..., input_size)` and the old `h`, or zeros, to the new `h`, `(..., hidden_size)`."""
+        return self._step(x, None if state is None else (state,))[0]
+
+
+def checked_nonlinearity(name: str) -> str:
+    """The name of a nonlinearity of a plain recurrence.
+
+    Raises:
+        ValueError: it is another one.
+    """
+    if name not in ("tanh", "relu"):
+        raise ValueError(f"the nonlinearity of an RNN is 'tanh' or 'relu', got {name!r}")
+    return name
+
+
+def checked_pair(layer: str, state: Any) -> tuple[Any, Any]:
+    """The state of an LSTM as `(h, c)`.
+
+    Raises:
+        TypeError: it is something else.
+    """
+    if not isinstance(state, tuple | list) or len(state) != 2:
+        raise TypeError(
+            f"the state of {layer} is a pair (h, c), got {type(state).__name__}; pass (h, c), or "
+            "nothing for zeros"
+        )
+    return state[0], state[1]
