@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from ansatz.checkpoint import safetensors
-from ansatz.checkpoint.ties import Alias, Ties, decode
+from ansatz.checkpoint.formats import open_file
+from ansatz.checkpoint.ties import Alias, Ties
 from ansatz.core.errors import CheckpointError, TraceError
 from ansatz.core.operators import ArrayOperators
 
@@ -121,18 +121,17 @@ def _some_of(names: Mapping[str, Any]) -> str:
 
 
 def from_file(path: str | os.PathLike[str]) -> Source:
-    """The arrays of a safetensors file.
+    """The arrays of a file of any format.
 
     Raises:
-        CheckpointError: it is none, or is damaged.
+        CheckpointError: its format is not known, or it is damaged.
     """
-    contents = safetensors.read_header(path)
-    label = f"'{contents.path}'"
+    contents = open_file(path)
     entries = {
         name: Stored(name, entry.shape, entry.dtype) for name, entry in contents.entries.items()
     }
-    ties = decode(contents.metadata, entries, label)
-    return Source(label, os.path.basename(contents.path), entries, ties, (), contents.read)
+    origin = os.path.basename(os.path.normpath(contents.path))
+    return Source(f"'{contents.path}'", origin, entries, contents.ties, (), contents.read)
 
 
 def from_mapping(mapping: Mapping[str, Any]) -> Source:
