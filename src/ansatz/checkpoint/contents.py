@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 MAX_RANK = 32
 """As many dimensions as every version of NumPy has."""
 
+_MAX_SIZE = 1 << 58  # Elements: NumPy counts bytes in 63 bits, also of arrays without any.
 _ALIGNMENT = 64  # XLA's CPU client adopts a host buffer without a copy if it is aligned so.
 _FREE_EXPANSION = 1 << 26  # An array may always take so many bytes,
 _EXPANSION = 100  # and so many for each byte of its file.
@@ -218,12 +219,13 @@ def check_shape(shape: tuple[int, ...], what: str) -> None:
     """Refuse shapes that no array can have.
 
     Raises:
-        CheckpointError: a dimension is negative, or there are too many.
+        CheckpointError: a dimension is negative or immense, or there are too many.
     """
     if len(shape) > MAX_RANK:
         raise CheckpointError(f"{what} has {len(shape)} dimensions; {MAX_RANK} are allowed")
-    if any(size < 0 for size in shape):
-        raise CheckpointError(f"{what} has the shape {shape}, which no array can have")
+    sound = all(type(size) is int and size >= 0 for size in shape)
+    if not sound or math.prod(size or 1 for size in shape) > _MAX_SIZE:
+        raise CheckpointError(f"{what} has a shape that no array can have")
 
 
 def check_expansion(nbytes: int, file_size: int, what: str) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ansatz.checkpoint import identify, numpy_files, safetensors
+from ansatz.checkpoint import identify, numpy_files, safetensors, sharded, torch_zip
 from ansatz.checkpoint.contents import Contents
 from ansatz.core.errors import CheckpointError
 
@@ -64,12 +64,19 @@ FORMATS: dict[str, Format] = {
             keeps_metadata=True,
         ),
         Format("npy", (".npy",), numpy_files.open_npy, _write_npy, numpy_files.NUMPY_DTYPES),
+        Format("torch", (".pt", ".pth", ".bin", ".ckpt"), torch_zip.open_torch),
     )
 }
 """The formats by name."""
 
+# In a folder, in this order: a whole file or an index before a conversion of it.
+_WHOLE = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
 _SUFFIXES = {suffix: row for row in FORMATS.values() for suffix in row.suffixes}
-_NEVER_WRITTEN = (".bin", ".ckpt", ".gguf", ".keras", ".onnx", ".pickle", ".pkl", ".pt", ".pth")
 
 
 def open_file(path: str | os.PathLike[str]) -> Contents:
@@ -89,12 +96,39 @@ def open_file(path: str | os.PathLike[str]) -> Contents:
     """
     name = os.fspath(path)
     if os.path.isdir(name):
-        raise CheckpointError(f"{name!r} is a folder; give the name of a file in it")
+        name = _in_folder(name)
     found = identify.identify(name)
+    if found == "index":
+        return sharded.open_index(name, _open_one)
+    return _open_as(name, found)
+
+
+def _open_one(name: str) -> Contents:
+    return _open_as(name, identify.identify(name))
+
+
+def _open_as(name: str, found: str | None) -> Contents:
     if found in FORMATS:
         return FORMATS[found].open(name)
-    # The reader of our own format says best what a foreign file looks like.
-    return safetensors.read_header(name)
+    with open(name, "rb") as file:
+        head = file.read(512)
+    known = identify.describe(head)
+    what = f"it is {known}" if known else f"it begins with {head[:16]!r}"
+    if not head:
+        what = "it is empty"
+    raise CheckpointError(
+        f"{name!r} is of no format that can be read, which are {', '.join(FORMATS)}: {what}"
+    )
+
+
+def _in_folder(folder: str) -> str:
+    """The one checkpoint in a folder, as those that Hugging Face makes."""
+    found = [name for name in _WHOLE if os.path.isfile(os.path.join(folder, name))]
+    if not found:
+        raise CheckpointError(
+            f"{folder!r} is a folder without {' or '.join(_WHOLE)}; give the name of a file in it"
+        )
+    return os.path.join(folder, found[0])
 
 
 def format_for(path: str | os.PathLike[str]) -> Format:
@@ -106,7 +140,7 @@ def format_for(path: str | os.PathLike[str]) -> Format:
     name = os.fspath(path)
     suffix = os.path.splitext(name)[1].lower()
     row = _SUFFIXES.get(suffix, FORMATS["safetensors"])
-    if suffix in _NEVER_WRITTEN or row.write is None:
+    if row.write is None:
         written = [s for other in FORMATS.values() if other.write for s in other.suffixes]
         raise CheckpointError(
             f"{name!r} was not written: {suffix} is the suffix of a format that Ansatz does not "

@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jax.dtypes import canonicalize_dtype
+
 from ansatz.core.declared import Declared
 
 if TYPE_CHECKING:
@@ -39,6 +41,9 @@ class Policy:
         """Why a conversion is not done, with the next step; empty if it is."""
         if _kind(stored) > _kind(wanted):
             return "this conversion would lose values and is never done"
+        if jnp.issubdtype(stored, jnp.integer) and canonicalize_dtype(stored) == wanted:
+            # JAX counts in 32 bits unless told otherwise; that every value fits is checked later.
+            return ""
         if self.cast is False:
             return "pass cast=True to convert"
         if self.cast is not True and self.cast != wanted:
