@@ -65,7 +65,7 @@ def test_noise_is_refused_or_plain(noise: bytes) -> None:
         (b"\x80\x02.", "ends where it should not"),
         (b"\x80\x02NN.", "is damaged|ends where"),
         (b"\x80\x02N.N", "ends where it should not"),
-        (b"\x80\x02(.", "ends where it should not"),
+        (b"\x80\x02(.", "takes a mark for a value"),
         (b"\x80\x01N.", "protocol 1 is not read"),
         (b"\x80\x02i__main__\nX\n.", "operation b'i'"),
         (b"\x80\x02\x82\x01.", "operation b'.x82'"),

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ansatz.checkpoint import identify, numpy_files, safetensors, sharded, torch_zip
+from ansatz.checkpoint import identify, mxnet_params, numpy_files, safetensors, sharded, torch_zip
 from ansatz.checkpoint.contents import Contents
 from ansatz.core.errors import CheckpointError
 
@@ -64,6 +64,9 @@ FORMATS: dict[str, Format] = {
             keeps_metadata=True,
         ),
         Format("npy", (".npy",), numpy_files.open_npy, _write_npy, numpy_files.NUMPY_DTYPES),
+        Format(
+            "mxnet", (".params",), mxnet_params.open_params, mxnet_params.write, mxnet_params.DTYPES
+        ),
         Format("torch", (".pt", ".pth", ".bin", ".ckpt"), torch_zip.open_torch),
     )
 }
@@ -76,6 +79,7 @@ _WHOLE = (
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
 )
+_NEVER_WRITTEN = (".gguf", ".keras", ".onnx", ".pickle", ".pkl")
 _SUFFIXES = {suffix: row for row in FORMATS.values() for suffix in row.suffixes}
 
 
@@ -140,7 +144,7 @@ def format_for(path: str | os.PathLike[str]) -> Format:
     name = os.fspath(path)
     suffix = os.path.splitext(name)[1].lower()
     row = _SUFFIXES.get(suffix, FORMATS["safetensors"])
-    if row.write is None:
+    if row.write is None or suffix in _NEVER_WRITTEN:
         written = [s for other in FORMATS.values() if other.write for s in other.suffixes]
         raise CheckpointError(
             f"{name!r} was not written: {suffix} is the suffix of a format that Ansatz does not "

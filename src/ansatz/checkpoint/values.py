@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-
 from jax.dtypes import canonicalize_dtype
 
 from ansatz.core.declared import Declared
