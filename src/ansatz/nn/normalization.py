@@ -100,7 +100,7 @@ class BatchNorm(Module):
         self.bias = Parameter(shape, "zeros", dtype=dtype) if use_bias else None
         self.running_mean = State(shape=shape, init="zeros")
         self.running_var = State(shape=shape, init="ones")
-        self.num_batches_tracked = State(shape=(), dtype="int32", init="zeros")
+        self.num_batches_tracked = State(shape=(), dtype="int32", init="zeros", optional=True)
         share(self, params)
 
     @property
