@@ -14,7 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from ansatz.checkpoint import identify, mxnet_params, numpy_files, safetensors, sharded, torch_zip
+from ansatz.checkpoint import (
+    gguf,
+    identify,
+    mxnet_params,
+    numpy_files,
+    safetensors,
+    sharded,
+    torch_zip,
+)
 from ansatz.checkpoint.contents import Contents
 from ansatz.core.errors import CheckpointError
 
@@ -68,6 +76,7 @@ FORMATS: dict[str, Format] = {
             "mxnet", (".params",), mxnet_params.open_params, mxnet_params.write, mxnet_params.DTYPES
         ),
         Format("torch", (".pt", ".pth", ".bin", ".ckpt"), torch_zip.open_torch),
+        Format("gguf", (".gguf",), gguf.open_gguf),
     )
 }
 """The formats by name."""
@@ -79,7 +88,7 @@ _WHOLE = (
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
 )
-_NEVER_WRITTEN = (".gguf", ".keras", ".onnx", ".pickle", ".pkl")
+_NEVER_WRITTEN = (".keras", ".onnx", ".pickle", ".pkl")
 _SUFFIXES = {suffix: row for row in FORMATS.values() for suffix in row.suffixes}
 
 
