@@ -133,7 +133,10 @@ def test_gpt_2_of_hugging_face_computes_the_same() -> None:
         ("GLUONCV", "features.0.gamma", "features.0.weight"),
         ("GLUONCV", "resnetv10_batchnorm0_beta", "resnetv10_batchnorm0_bias"),
         ("GPT2", "transformer.h.0.attn.c_attn.bias", "h.0.attn.c_attn.bias"),
-        ("KERAS", "norm.moving_variance", "norm.running_var"),
+        ("KERAS", "layers.batch_normalization_2.3", "batch_normalization_2.running_var"),
+        ("KERAS", "layers.dense.1", "dense.bias"),
+        ("FLAX", "params.block.Dense_0.kernel", "block.Dense_0.weight"),
+        ("FLAX", "batch_stats.BatchNorm_0.var", "BatchNorm_0.running_var"),
     ],
 )
 def test_a_ready_made_table_knows_the_names(table: str, name: str, expected: str | None) -> None:

@@ -15,8 +15,10 @@ from typing import Any
 import numpy as np
 
 from ansatz.checkpoint import (
+    flax_msgpack,
     gguf,
     identify,
+    keras_h5,
     mxnet_params,
     numpy_files,
     safetensors,
@@ -76,6 +78,15 @@ FORMATS: dict[str, Format] = {
             "mxnet", (".params",), mxnet_params.open_params, mxnet_params.write, mxnet_params.DTYPES
         ),
         Format("torch", (".pt", ".pth", ".bin", ".ckpt"), torch_zip.open_torch),
+        Format("keras-h5", (".h5", ".hdf5"), keras_h5.open_h5),
+        Format("keras", (".keras",), keras_h5.open_keras),
+        Format(
+            "msgpack",
+            (".msgpack",),
+            flax_msgpack.open_msgpack,
+            flax_msgpack.write,
+            flax_msgpack.DTYPES,
+        ),
         Format("gguf", (".gguf",), gguf.open_gguf),
     )
 }
@@ -88,7 +99,7 @@ _WHOLE = (
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
 )
-_NEVER_WRITTEN = (".keras", ".onnx", ".pickle", ".pkl")
+_NEVER_WRITTEN = (".onnx", ".pickle", ".pkl")
 _SUFFIXES = {suffix: row for row in FORMATS.values() for suffix in row.suffixes}
 
 

@@ -33,7 +33,12 @@ class Blocks(NamedTuple):
     name: str
     size: int
     record: np.dtype[Any]
-    numbers: Callable[[NDArray[Any]], NDArray[np.float32]]
+    numbers: Callable[[NDArray[Any]], NDArray[Any]]
+
+
+def _of(blocks: NDArray[Any], field: str) -> NDArray[np.uint8]:
+    part: NDArray[np.uint8] = blocks[field]
+    return part
 
 
 def _scale(field: NDArray[Any]) -> NDArray[np.float32]:
@@ -46,31 +51,31 @@ def _nibbles(packed: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.concatenate([packed & 15, packed >> 4], axis=-1)
 
 
-def _fifth_bits(bits: NDArray[Any]) -> NDArray[Any]:
+def _fifth_bits(bits: NDArray[np.uint8], axis: int = -1) -> NDArray[np.uint8]:
     """Bit i of the 32, shifted to stand above four others."""
-    return np.unpackbits(bits, axis=-1, bitorder="little") << 4
+    return np.unpackbits(bits, axis=axis, bitorder="little") << np.uint8(4)
 
 
 def _q4_0(b: NDArray[Any]) -> NDArray[np.float32]:
-    return _scale(b["d"]) * (_nibbles(b["q"]).astype(np.float32) - 8)
+    return _scale(_of(b, "d")) * (_nibbles(_of(b, "q")).astype(np.float32) - 8)
 
 
 def _q4_1(b: NDArray[Any]) -> NDArray[np.float32]:
-    return _scale(b["d"]) * _nibbles(b["q"]).astype(np.float32) + _scale(b["m"])
+    return _scale(_of(b, "d")) * _nibbles(_of(b, "q")).astype(np.float32) + _scale(_of(b, "m"))
 
 
 def _q5_0(b: NDArray[Any]) -> NDArray[np.float32]:
-    q = _nibbles(b["q"]) | _fifth_bits(b["h"])
-    return _scale(b["d"]) * (q.astype(np.float32) - 16)
+    q = _nibbles(_of(b, "q")) | _fifth_bits(_of(b, "h"))
+    return _scale(_of(b, "d")) * (q.astype(np.float32) - 16)
 
 
 def _q5_1(b: NDArray[Any]) -> NDArray[np.float32]:
-    q = _nibbles(b["q"]) | _fifth_bits(b["h"])
-    return _scale(b["d"]) * q.astype(np.float32) + _scale(b["m"])
+    q = _nibbles(_of(b, "q")) | _fifth_bits(_of(b, "h"))
+    return _scale(_of(b, "d")) * q.astype(np.float32) + _scale(_of(b, "m"))
 
 
 def _q8_0(b: NDArray[Any]) -> NDArray[np.float32]:
-    return _scale(b["d"]) * b["q"].astype(np.float32)
+    return _scale(_of(b, "d")) * _of(b, "q").astype(np.float32)
 
 
 def _scales_and_minima(packed: NDArray[np.uint8]) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -85,37 +90,38 @@ def _scales_and_minima(packed: NDArray[np.uint8]) -> tuple[NDArray[Any], NDArray
     return np.concatenate(scales, axis=1), np.concatenate(minima, axis=1)
 
 
-def _with_minima(b: NDArray[Any], q: NDArray[Any]) -> NDArray[np.float32]:
+def _with_minima(b: NDArray[Any], q: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Numbers `q` of shape (blocks, 8, 32), with a scale and a minimum for each 32."""
-    scales, minima = _scales_and_minima(b["s"])
-    d = _scale(b["d"]) * scales.astype(np.float32)
-    m = _scale(b["m"]) * minima.astype(np.float32)
-    return (d[..., None] * q.astype(np.float32) - m[..., None]).reshape(len(b), 256)
+    scales, minima = _scales_and_minima(_of(b, "s"))
+    d = _scale(_of(b, "d")) * scales.astype(np.float32)
+    m = _scale(_of(b, "m")) * minima.astype(np.float32)
+    numbers: NDArray[np.float32] = d[..., None] * q.astype(np.float32) - m[..., None]
+    return numbers.reshape(len(b), 256)
 
 
 def _q4_k(b: NDArray[Any]) -> NDArray[np.float32]:
-    q = _nibbles(b["q"].reshape(len(b), 4, 32)).reshape(len(b), 8, 32)
+    q = _nibbles(_of(b, "q").reshape(len(b), 4, 32)).reshape(len(b), 8, 32)
     return _with_minima(b, q)
 
 
 def _q5_k(b: NDArray[Any]) -> NDArray[np.float32]:
-    q = _nibbles(b["q"].reshape(len(b), 4, 32)).reshape(len(b), 8, 32)
+    q = _nibbles(_of(b, "q").reshape(len(b), 4, 32)).reshape(len(b), 8, 32)
     # Bit j of byte i is the fifth bit of number i of the j-th 32.
-    fifth = np.unpackbits(b["h"][:, None, :], axis=1, bitorder="little") << 4
+    fifth = _fifth_bits(_of(b, "h")[:, None, :], axis=1)
     return _with_minima(b, q | fifth)
 
 
 def _q6_k(b: NDArray[Any]) -> NDArray[np.float32]:
     # Of each half of the block: 64 bytes with four bits of two numbers, 32 with two bits of four.
-    low = _nibbles(b["l"].reshape(len(b), 2, 64)).reshape(len(b), 2, 4, 32)
-    high = b["h"].reshape(len(b), 2, 1, 32) >> np.arange(0, 8, 2, dtype=np.uint8)[:, None]
+    low = _nibbles(_of(b, "l").reshape(len(b), 2, 64)).reshape(len(b), 2, 4, 32)
+    high = _of(b, "h").reshape(len(b), 2, 1, 32) >> np.arange(0, 8, 2, dtype=np.uint8)[:, None]
     q = (low | (high & 3) << 4).astype(np.float32) - 32
-    d = _scale(b["d"]) * b["s"].astype(np.float32)
+    d = _scale(_of(b, "d")) * _of(b, "s").astype(np.float32)
     return (d[..., None] * q.reshape(len(b), 16, 16)).reshape(len(b), 256)
 
 
 def _blocks(
-    name: str, size: int, numbers: Callable[[NDArray[Any]], NDArray[np.float32]], *fields: Any
+    name: str, size: int, numbers: Callable[[NDArray[Any]], NDArray[Any]], *fields: Any
 ) -> Blocks:
     return Blocks(name, size, np.dtype(list(fields)), numbers)
 
@@ -156,7 +162,7 @@ UNREAD = {
 """Those that are known by name only."""
 
 
-def dequantised(raw: NDArray[np.uint8], blocks: Blocks) -> NDArray[np.float32]:
+def dequantised(raw: NDArray[np.uint8], blocks: Blocks) -> NDArray[Any]:
     """The numbers that stand in some bytes, one after the other."""
     with np.errstate(all="ignore"):  # A scale may be infinite; what comes of it is the file's.
         return blocks.numbers(raw.view(blocks.record)).reshape(-1)

@@ -49,28 +49,38 @@ GLUONCV: tuple[Rule, ...] = (
 )
 """Gluon and GluonCV: the names of normalisation layers; all layouts are PyTorch's already."""
 
+_LAYER = r"(^|\.)(%s(?:_\d+)?)\.%d$"  # a layer as Keras names it, and the place of a weight in it
+
+
+def _keras(layer: str, *names: str, transpose: bool | tuple[int, ...] = False) -> list[Rule]:
+    """The names of a layer's weights, in Keras' order; the first of them is also turned."""
+    turns = [transpose, *([False] * (len(names) - 1))]
+    return [
+        Rule(re.compile(_LAYER % (layer, i)), rf"\1\2.{name}", transpose=turns[i])
+        for i, name in enumerate(names)
+    ]
+
+
 KERAS: tuple[Rule, ...] = (
-    Rule(re.compile(r"(^|\.)gamma$"), r"\1weight"),
-    Rule(re.compile(r"(^|\.)beta$"), r"\1bias"),
-    Rule(re.compile(r"(^|\.)moving_mean$"), r"\1running_mean"),
-    Rule(re.compile(r"(^|\.)moving_variance$"), r"\1running_var"),
-    Rule(re.compile(r"(^|\.)embeddings$"), r"\1weight"),
-    # (in, out), or (*kernel, in, out): see `kernel_axes` for the other orders.
-    Rule(re.compile(r"(^|\.)kernel$"), r"\1weight"),
+    strip_prefix("layers."),
+    *_keras("dense", "weight", "bias", transpose=True),
+    # (*kernel, in, out)
+    *_keras("conv1d", "weight", "bias", transpose=(2, 1, 0)),
+    *_keras("conv2d", "weight", "bias", transpose=(3, 2, 0, 1)),
+    *_keras("conv3d", "weight", "bias", transpose=(4, 3, 0, 1, 2)),
+    *_keras("batch_normalization", "weight", "bias", "running_mean", "running_var"),
+    *_keras("layer_normalization", "weight", "bias"),
+    *_keras("embedding", "weight"),
 )
-"""Keras: the names of weights; `keras_kernel` adds the layout."""
+"""Keras 3: `layers.dense_1.0` becomes `dense_1.weight`, with its axes as they are here."""
 
-
-def keras_kernel(pattern: str, rank: int) -> Rule:
-    """The layout of the kernels of Keras that a glob fits, after the names of `KERAS`.
-
-    Args:
-        pattern: a glob over new names, such as `"conv*.weight"`.
-        rank: how many axes they have: 2 for a dense layer, 3 to 5 for convolutions.
-
-    Example:
-        >>> from ansatz.checkpoint.rename_tables import keras_kernel
-        >>> keras_kernel("conv*.weight", 4)("conv2d.weight").turns
-        ((3, 2, 0, 1),)
-    """
-    return Rule(pattern, transpose=(rank - 1, rank - 2, *range(rank - 2)))
+FLAX: tuple[Rule, ...] = (
+    strip_prefix("params."),
+    strip_prefix("batch_stats."),
+    Rule(re.compile(r"(^|\.)((?:Conv|[cC]onv)[^.]*)\.kernel$"), r"\1\2.weight", (3, 2, 0, 1)),
+    Rule(re.compile(r"(^|\.)kernel$"), r"\1weight", transpose=True),
+    Rule(re.compile(r"(^|\.)(scale|embedding)$"), r"\1weight"),
+    Rule(re.compile(r"(^|\.)mean$"), r"\1running_mean"),
+    Rule(re.compile(r"(^|\.)var$"), r"\1running_var"),
+)
+"""Flax Linen: `params.Dense_0.kernel` becomes `Dense_0.weight`; convolutions are taken as 2-D."""
