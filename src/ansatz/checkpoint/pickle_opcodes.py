@@ -20,9 +20,9 @@ from typing import Any, NamedTuple
 from ansatz.core.errors import CheckpointError
 
 MAX_BYTES = 1 << 26
-"""The longest pickle that is read: that of 50,000 tensors has some 8 MB."""
+"""The longest pickle that is read: that of 30,000 tensors has some 5 MB."""
 
-_MAX_OPERATIONS = 1_500_000
+_MAX_OPERATIONS = 1_000_000
 _MAX_INTEGER = 16  # Bytes: sizes and counts have eight.
 _MAX_LINE = 4096
 _MAX_KEY = 1 << 31  # Larger integers as keys could be chosen to make a dict slow.
@@ -158,6 +158,14 @@ class _Machine:
             raise self._fault("takes a mark for a value")
         return value
 
+    def pop_tuple(self, count: int) -> tuple[Any, ...]:
+        """Take some values from the stack; never a mark."""
+        values = tuple(self._stack[-count:])
+        if len(values) != count or any(value is _MARK for value in values):
+            raise self._fault("takes a mark for a value, or what is not there")
+        del self._stack[-count:]
+        return values
+
     def pop_to_mark(self) -> list[Any]:
         """Take everything above the last mark, and the mark."""
         start = len(self._stack) - 1
@@ -263,8 +271,7 @@ def _short(value: Any) -> str:
 
 def _tuple_of(count: int) -> Callable[[_Machine], None]:
     def operation(m: _Machine) -> None:
-        values = [m.pop() for _ in range(count)]
-        m.push(tuple(reversed(values)))
+        m.push(m.pop_tuple(count))
 
     return operation
 
@@ -298,7 +305,7 @@ _OPERATIONS: dict[int, Callable[[_Machine], None]] = {
     ord("}"): lambda m: m.push({}),
     ord("]"): lambda m: m.push([]),
     ord(")"): lambda m: m.push(()),
-    0x85: _tuple_of(1),
+    0x85: lambda m: m.push((m.pop(),)),
     0x86: _tuple_of(2),
     0x87: _tuple_of(3),
     ord("t"): lambda m: m.push(tuple(m.pop_to_mark())),
