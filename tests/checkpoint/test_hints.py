@@ -11,7 +11,7 @@ NAMES = ["0.weight", "0.bias", "1.weight", "1.bias"]
 def test_one_prefix_too_much_is_named_with_the_renaming(prefix: str) -> None:
     hint = prefix_hint([prefix + name for name in NAMES], NAMES)
     assert f"4 of 4 names in the file only have the prefix {prefix!r} too much" in hint
-    assert f"rename=lambda name: name.removeprefix({prefix!r})" in hint
+    assert f"rename=az.checkpoint.strip_prefix({prefix!r})" in hint
 
 
 def test_one_prefix_too_little_is_named_with_the_renaming() -> None:

@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as hnp
 from safetensors.numpy import load_file
 
 import ansatz as az
-from ansatz.checkpoint import safetensors
+from ansatz.checkpoint import writing
 from ansatz.checkpoint.safetensors import DTYPES, read_header, write
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -180,13 +180,13 @@ def test_a_disk_that_returns_other_bytes_is_noticed(
 ) -> None:
     path = tmp_path / "a"
     path.write_bytes(b"old")
-    real, calls = safetensors._bytes_of, []
+    real, calls = writing.bytes_of, []
 
     def second_time_different(array: Any) -> Any:
         calls.append(array)
         return real(array) if len(calls) == 1 else real(array + 1)
 
-    monkeypatch.setattr(safetensors, "_bytes_of", second_time_different)
+    monkeypatch.setattr(writing, "bytes_of", second_time_different)
     with pytest.raises(az.CheckpointError, match="faulty"):
         write(path, {"x": np.ones(3)})
     assert path.read_bytes() == b"old"

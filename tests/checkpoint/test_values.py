@@ -32,8 +32,11 @@ NAN = float("nan")
         ("float32", "int32", True, False),
         ("int32", "bool", True, False),
         ("bool", "int32", True, True),
+        # The counters of PyTorch have 64 bits, those of JAX 32.
         ("int64", "int32", False, True),
+        ("uint64", "uint32", False, True),
         ("int64", "int16", False, False),
+        ("int32", "int16", False, False),
         ("int32", "int64", False, False),
     ],
 )

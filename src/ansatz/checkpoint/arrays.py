@@ -10,7 +10,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from ansatz.checkpoint import safetensors
+from ansatz.checkpoint.contents import Contents
+from ansatz.checkpoint.formats import format_for, open_file
 from ansatz.core.errors import CheckpointError
 from ansatz.core.operators import ArrayOperators
 
@@ -18,10 +19,12 @@ _KIND = "ansatz.arrays"
 
 
 def save_arrays(path: str | os.PathLike[str], arrays: Any) -> None:
-    """Write a dict, list or tuple of arrays, or one array, to a safetensors file.
+    """Write a dict, list or tuple of arrays, or one array, to a file.
 
     Args:
-        path: the file; replaced in one step, or left as it was if anything fails.
+        path: the file; replaced in one step, or left as it was if anything fails. The ending of its
+            name decides the format: `.safetensors`, `.npz`, `.npy` (one array) or `.params`
+            (MXNet); without one that is known it is safetensors.
         arrays: NumPy or JAX arrays, numbers or parameters; the names of a dict are text.
 
     Raises:
@@ -47,12 +50,16 @@ def save_arrays(path: str | os.PathLike[str], arrays: Any) -> None:
         if not isinstance(name, str):
             raise CheckpointError(f"the names of arrays are text, got {name!r}; nothing was saved")
     held = {name: _as_array(name, value) for name, value in named.items()}
+    target = format_for(path)
     order = json.dumps({"kind": kind, "names": list(held)}, ensure_ascii=False)
-    safetensors.write(path, held, {_KIND: order})
+    # In an archive, a dict has its order anyway; foreign readers meet no entry but its own.
+    told = kind != "dict" or target.name == "safetensors"
+    assert target.write is not None
+    target.write(os.fspath(path), held, {_KIND: order} if told else {})
 
 
 def load_arrays(path: str | os.PathLike[str]) -> Any:
-    """Read the arrays of a safetensors file.
+    """Read the arrays of a file, whatever its format; the content decides, not the name.
 
     Args:
         path: a file of `save_arrays`, of `Module.save`, or of any other program.
@@ -62,9 +69,9 @@ def load_arrays(path: str | os.PathLike[str]) -> Any:
         were given to `save_arrays`; else in a dict by name.
 
     Raises:
-        CheckpointError: it is no safetensors file, or is damaged.
+        CheckpointError: its format is not known, or it is damaged.
     """
-    contents = safetensors.read_header(path)
+    contents = open_file(path)
     kind, names = _kind_of(contents)
     arrays = {name: contents.read(name) for name in names}
     if kind == "dict":
@@ -74,7 +81,7 @@ def load_arrays(path: str | os.PathLike[str]) -> Any:
     return list(arrays.values()) if kind == "list" else tuple(arrays.values())
 
 
-def _kind_of(contents: safetensors.Contents) -> tuple[str, list[str]]:
+def _kind_of(contents: Contents) -> tuple[str, list[str]]:
     text = contents.metadata.get(_KIND)
     if text is None:
         return "dict", list(contents.entries)

@@ -17,14 +17,14 @@ def prefix_hint(unexpected: Collection[str], missing: Collection[str]) -> str:
         >>> from ansatz.checkpoint.hints import prefix_hint
         >>> prefix_hint(["module.0.weight", "module.0.bias"], ["0.weight", "0.bias"])
         "2 of 2 names in the file only have the prefix 'module.' too much; pass
-        rename=lambda name: name.removeprefix('module.')"
+        rename=az.checkpoint.strip_prefix('module.')"
     """
     too_much = _prefix(unexpected, missing)
     if too_much:
         prefix, fitting = too_much
         return (
             f"{fitting} of {len(unexpected)} names in the file only have the prefix {prefix!r} too "
-            f"much; pass rename=lambda name: name.removeprefix({prefix!r})"
+            f"much; pass rename=az.checkpoint.strip_prefix({prefix!r})"
         )
     too_little = _prefix(missing, unexpected)
     if too_little:

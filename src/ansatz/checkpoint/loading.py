@@ -6,9 +6,9 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ansatz.checkpoint.plan import plan_load
+from ansatz.checkpoint.plan import OnShape, plan_load
+from ansatz.checkpoint.rename import Rename
 from ansatz.checkpoint.report import LoadReport
-from ansatz.checkpoint.source import Rename
 from ansatz.core import verbs
 from ansatz.core.module import Module
 from ansatz.core.paths import Selector
@@ -27,8 +27,9 @@ def load(
     cast: bool | DTypeLike = False,
     finite: bool = False,
     rename: Rename | None = None,
+    on_shape: OnShape = "error",
 ) -> LoadReport:
-    """Load a safetensors file into a network, all or nothing.
+    """Load a file of any format into a network, all or nothing; its content decides which.
 
     Entries are found by any name of a parameter. Unknown dimensions take their sizes from the file,
     and a network that was never initialised draws nothing. Values go where those that they replace
@@ -36,16 +37,20 @@ def load(
 
     Args:
         module: the network.
-        path: the file.
+        path: the file, its index if it is in several, or the folder of a Hugging Face model.
         select: load only the parameters and states that this picks: a glob over paths, a compiled
             regular expression, a module type or a predicate `f(path, cell)`.
         strict: false to leave what is missing as it is and to skip what is unexpected. A wrong
-            shape or dtype is refused all the same.
+            shape or dtype is refused all the same; see `on_shape`.
         cast: true to convert to the dtype of each parameter; a dtype to convert to that one only.
             Complex numbers are never cut to real ones, nor fractions to integers.
         finite: true to refuse NaN and infinity, which are otherwise loaded and reported.
-        rename: the names that the network has for those of the file, as a mapping (names that it
-            leaves out stay) or a function; `None` in place of a name leaves that entry out.
+        rename: the names, and where a `Rule` says so the layouts, that the network has for those of
+            the file: a mapping (globs or names; names that it leaves out stay), a `Rule`, a
+            function, or a list of these; `None` in place of a name leaves that entry out. There are
+            ready-made ones in `ansatz.checkpoint.rename_tables`.
+        on_shape: what becomes of a parameter that has another shape in the file: `"error"`,
+            `"skip"` to leave it as it is, or `"reinitialise"` to draw it anew, as for a new head.
 
     Returns:
         What happened to each parameter and to each entry of the file.
@@ -72,7 +77,14 @@ def load(
                                             float32 in the network
     """
     return plan_load(
-        module, path, select=select, strict=strict, cast=cast, finite=finite, rename=rename
+        module,
+        path,
+        select=select,
+        strict=strict,
+        cast=cast,
+        finite=finite,
+        rename=rename,
+        on_shape=on_shape,
     ).commit()
 
 
@@ -86,6 +98,7 @@ def load_state_dict(
     cast: bool | DTypeLike = False,
     finite: bool = False,
     rename: Rename | None = None,
+    on_shape: OnShape = "error",
 ) -> LoadReport:
     """Load arrays by name into a network, all or nothing; see `load` for the options.
 
@@ -98,6 +111,7 @@ def load_state_dict(
         cast: whether, or to what, dtypes may be converted.
         finite: true to refuse NaN and infinity.
         rename: the names that the network has for those of the mapping.
+        on_shape: what becomes of a parameter that has another shape in the mapping.
 
     Raises:
         CheckpointError: with every missing, unexpected and unfitting entry; nothing changed.
@@ -111,5 +125,12 @@ def load_state_dict(
         loaded 2 of 2 from the state dict into Linear: 2 match
     """
     return plan_load(
-        module, mapping, select=select, strict=strict, cast=cast, finite=finite, rename=rename
+        module,
+        mapping,
+        select=select,
+        strict=strict,
+        cast=cast,
+        finite=finite,
+        rename=rename,
+        on_shape=on_shape,
     ).commit()

@@ -9,17 +9,18 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import jax
 import numpy as np
 
 from ansatz.checkpoint import hints, values
 from ansatz.checkpoint.claims import Claim, Target, match, notes_on_ties, targets_of
+from ansatz.checkpoint.rename import Rename
 from ansatz.checkpoint.report import LoadReport, LoadRow
-from ansatz.checkpoint.source import Rename, Source, Stored, from_file, from_mapping
-from ansatz.core import frame
-from ansatz.core.declared import Declared, Origin, drawing
+from ansatz.checkpoint.source import Source, Stored, from_file, from_mapping
+from ansatz.core import frame, random, verbs
+from ansatz.core.declared import Declared, Origin, carry_out, drawing
 from ansatz.core.errors import CheckpointError, TraceError, format_shape
 from ansatz.core.module import Module
 from ansatz.core.paths import Selector
@@ -27,6 +28,9 @@ from ansatz.core.shapes import merge_shapes
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
+
+OnShape = Literal["error", "skip", "reinitialise"]
+"""What becomes of a parameter that has another shape in the file."""
 
 
 @dataclasses.dataclass(slots=True)
@@ -67,6 +71,7 @@ class LoadPlan:
     report: LoadReport
     _source: Source
     _assignments: tuple[_Assignment, ...]
+    _redrawn: tuple[tuple[Declared, str], ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -91,6 +96,7 @@ class LoadPlan:
             self._check_unchanged()
             read = [self._value_of(assignment) for assignment in self._assignments]
             placed = values.place(read, [assignment.cell for assignment in self._assignments])
+            self._draw_anew()
             for assignment, given, value in zip(self._assignments, read, placed, strict=True):
                 # Who loads a state dict may go on holding its JAX arrays, and device_put may
                 # share their buffers; nobody holds the arrays of a file.
@@ -100,6 +106,13 @@ class LoadPlan:
                 assignment.cell.settle(value, origin, fresh=fresh)
                 assignment.cell.drop_grad()  # It was the gradient of another value.
         return self._report_on(read)
+
+    def _draw_anew(self) -> None:
+        """What had no value yet is drawn at its first use, as ever."""
+        cells = [(cell, path) for cell, path in self._redrawn if cell.has_value]
+        if cells:
+            seed = random.seeds.next()
+            carry_out({cell: cell.choose(None, seed, path) for cell, path in cells})
 
     def _check_unchanged(self) -> None:
         for assignment in self._assignments:
@@ -130,6 +143,7 @@ class LoadPlan:
         return repr(self.report)
 
 
+@verbs.provide("plan_load")
 def plan_load(
     module: Module,
     source: str | os.PathLike[str] | Mapping[str, Any],
@@ -139,12 +153,13 @@ def plan_load(
     cast: bool | DTypeLike = False,
     finite: bool = False,
     rename: Rename | None = None,
+    on_shape: OnShape = "error",
 ) -> LoadPlan:
     """Find out what loading would do, without doing it.
 
     Args:
         module: the network to load into.
-        source: a safetensors file, or arrays by name.
+        source: a file of any format, or arrays by name.
         select: load only the parameters and states that this picks; entries of the file that give
             none of them are left out.
         strict: false to leave what is missing as it is and to skip what is unexpected. A wrong
@@ -152,8 +167,10 @@ def plan_load(
         cast: true to convert to the dtype of each parameter; a dtype to convert to that one only.
             Complex numbers are never cut to real ones, nor fractions to integers.
         finite: true to refuse NaN and infinity.
-        rename: the names that the network has for those of the file, as a mapping (names that it
-            leaves out stay) or a function; `None` in place of a name leaves that entry out.
+        rename: the names, and where a `Rule` says so the layouts, that the network has for those of
+            the file; see `ansatz.checkpoint.rename`.
+        on_shape: what becomes of a parameter that has another shape in the file: `"error"`,
+            `"skip"` to leave it as it is, or `"reinitialise"` to draw it anew, as for a new head.
 
     Raises:
         CheckpointError: the source cannot be read, or `select` picks nothing.
@@ -162,7 +179,8 @@ def plan_load(
     found = found.renamed(rename)
     targets = targets_of(module, select)
     match(targets, found)
-    checker = _Checker(found, values.Policy.of(cast, finite=finite), strict=strict)
+    policy = values.Policy.of(cast, finite=finite)
+    checker = _Checker(found, policy, _checked_choice(on_shape), strict=strict)
     rows, assignments = checker.check(targets)
     used = {claim.entry for target in targets for claim in target.claims}
     rest = [name for name in found.entries if name not in used]
@@ -175,7 +193,14 @@ def plan_load(
     left_out = [*(found.entries[name].name for name in rest), *found.left_out]
     rows.extend(LoadRow(name, "left out", entries=(name,)) for name in left_out)
     report = LoadReport(tuple(rows), found.label, type(module).__name__)
-    return LoadPlan(_with_total_miss(report), found, tuple(assignments))
+    again = tuple((t.cell, t.names.path) for t in checker.redrawn)
+    return LoadPlan(_with_total_miss(report), found, tuple(assignments), again)
+
+
+def _checked_choice(on_shape: OnShape) -> OnShape:
+    if on_shape not in ("error", "skip", "reinitialise"):
+        raise ValueError(f"on_shape is 'error', 'skip' or 'reinitialise', got {on_shape!r}")
+    return on_shape
 
 
 def _with_hint(row: LoadRow, candidates: list[str], rivals: int) -> LoadRow:
@@ -207,10 +232,14 @@ def _with_total_miss(report: LoadReport) -> LoadReport:
 class _Checker:
     """Checks that entries fit their parameters, and says in which way they do not."""
 
-    def __init__(self, source: Source, policy: values.Policy, *, strict: bool) -> None:
+    def __init__(
+        self, source: Source, policy: values.Policy, on_shape: OnShape, *, strict: bool
+    ) -> None:
         self._source = source
         self._policy = policy
+        self._on_shape = on_shape
         self._strict = strict
+        self.redrawn: list[Target] = []
 
     def check(self, targets: list[Target]) -> tuple[list[LoadRow], list[_Assignment]]:
         notes, faults = notes_on_ties(targets, self._source)
@@ -242,6 +271,11 @@ class _Checker:
         if fault:
             return dataclasses.replace(row, status="tie conflict", fault=True, note=fault), None
         row, shape = self._with_shapes(row, target)
+        if row.fault and self._on_shape == "skip":
+            return dataclasses.replace(row, status="kept", fault=False), None
+        if row.fault and self._on_shape == "reinitialise":
+            self.redrawn.append(target)
+            return dataclasses.replace(row, status="reinitialised", fault=False), None
         row = self._with_dtypes(row, target)
         if row.fault:
             return row, None

@@ -16,25 +16,22 @@ falling item size, then of name, which keeps every array aligned to its items.
 
 from __future__ import annotations
 
+import functools
 import json
-import math
 import os
 import struct
 from collections.abc import Mapping
-from io import BufferedReader
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from ansatz.checkpoint import identify
-from ansatz.checkpoint.atomic import replacing
+from ansatz.checkpoint.contents import Contents, Entry, Opened, check_shape, native
+from ansatz.checkpoint.ties import decode
+from ansatz.checkpoint.writing import check_gathered, write_verified
 from ansatz.core.errors import CheckpointError
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 DTYPES: dict[str, np.dtype[Any]] = {
     code: np.dtype(dtype)
@@ -65,59 +62,6 @@ DTYPES: dict[str, np.dtype[Any]] = {
 _CODES = {dtype: code for code, dtype in DTYPES.items()}
 _METADATA = "__metadata__"
 _MAX_HEADER = 100_000_000  # The format's own reader refuses longer ones.
-_MAX_RANK = 32  # As many dimensions as every version of NumPy has.
-_CHUNK = 1 << 24  # So many bytes are compared at a time.
-_ALIGNMENT = 64  # XLA's CPU client adopts a host buffer without a copy if it is aligned so.
-
-
-class Entry(NamedTuple):
-    """One array of a file.
-
-    Attributes:
-        shape: its shape.
-        dtype: its dtype.
-        offset: where its bytes begin, from the beginning of the file.
-    """
-
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    offset: int
-
-    @property
-    def nbytes(self) -> int:
-        """How many bytes it takes."""
-        return math.prod(self.shape) * self.dtype.itemsize
-
-
-class Contents(NamedTuple):
-    """What a file holds; the arrays are read when they are asked for.
-
-    Attributes:
-        path: the file.
-        entries: its arrays by name, in file order.
-        metadata: its text metadata.
-        stamp: tells whether the file is still the one whose header was read.
-    """
-
-    path: str
-    entries: dict[str, Entry]
-    metadata: dict[str, str]
-    stamp: tuple[int, ...]
-
-    def read(self, name: str) -> NDArray[Any]:
-        """The array called `name`: its own copy, C-contiguous.
-
-        Raises:
-            CheckpointError: the file was replaced or cut since its header was read, or a truth
-                value in it is neither 0 nor 1.
-        """
-        with open(self.path, "rb") as file:
-            if _stamp(file) != self.stamp:
-                raise CheckpointError(
-                    f"{self.path!r} has changed since it was opened; nothing was loaded. Load it "
-                    "again."
-                )
-            return _read_entry(file, self.entries[name], f"'{name}' in {self.path!r}")
 
 
 def read_header(path: str | os.PathLike[str]) -> Contents:
@@ -141,19 +85,19 @@ def read_header(path: str | os.PathLike[str]) -> Contents:
             f"{name!r} is a folder, not a safetensors file; give the name of a file in it"
         )
     with open(name, "rb") as file:
-        stamp = _stamp(file)
-        header = _header_bytes(file, os.fstat(file.fileno()).st_size, name)
+        opened = Opened(name, file)
+        header = _header_bytes(file, opened.size, name)
     try:
         with safe_open(name, framework="numpy"):
             pass  # Opening checks the whole layout.
     except SafetensorError as error:
-        cut = _where_cut_off(header, stamp[1])
+        cut = _where_cut_off(header, opened.size)
         raise CheckpointError(
             f"{name!r} is cut off: {cut}. Copy or download it again."
             if cut
             else f"{name!r} is not a sound safetensors file: {error}"
         ) from error
-    return _parse(header, name, stamp)
+    return _parse(header, opened)
 
 
 def _header_bytes(file: BinaryIO, size: int, name: str) -> bytes:
@@ -192,7 +136,8 @@ def _where_cut_off(header: bytes, size: int) -> str:
     return f"the array '{key}' should end at byte {ends[key]}, but the file has {size} bytes"
 
 
-def _parse(header: bytes, name: str, stamp: tuple[int, ...]) -> Contents:
+def _parse(header: bytes, opened: Opened) -> Contents:
+    name = opened.path
     held = json.loads(header, object_pairs_hook=lambda pairs: _without_repeats(pairs, name))
     metadata = held.pop(_METADATA, None) or {}
     start = 8 + len(header)
@@ -204,14 +149,13 @@ def _parse(header: bytes, name: str, stamp: tuple[int, ...]) -> Contents:
                 f"'{key}' in {name!r} has the dtype {field['dtype']}, which cannot be read; the "
                 f"dtypes that can are {', '.join(DTYPES)}"
             )
-        if len(field["shape"]) > _MAX_RANK:
-            raise CheckpointError(
-                f"'{key}' in {name!r} has {len(field['shape'])} dimensions; {_MAX_RANK} are allowed"
-            )
+        check_shape(tuple(field["shape"]), f"'{key}' in {name!r}")
         if "\0" in key:
             raise CheckpointError(f"{name!r} holds the name {key!r}; a name cannot contain NUL")
         entries[key] = Entry(tuple(field["shape"]), dtype, start + field["data_offsets"][0])
-    return Contents(name, entries, metadata, stamp)
+    ties = decode(metadata, entries, f"'{name}'")
+    fetch = functools.partial(opened.read_plain, entries)
+    return Contents(name, "safetensors", entries, fetch, metadata, ties)
 
 
 def _without_repeats(pairs: list[tuple[str, Any]], name: str) -> dict[str, Any]:
@@ -221,23 +165,6 @@ def _without_repeats(pairs: list[tuple[str, Any]], name: str) -> dict[str, Any]:
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
         raise CheckpointError(f"{name!r} holds the name '{twice}' twice; it is damaged")
     return held
-
-
-def _stamp(file: BinaryIO) -> tuple[int, ...]:
-    status = os.fstat(file.fileno())
-    return (status.st_ino, status.st_size, status.st_mtime_ns)
-
-
-def _read_entry(file: BufferedReader, entry: Entry, what: str) -> NDArray[Any]:
-    raw = np.empty(entry.nbytes + _ALIGNMENT, np.uint8)
-    skip = -raw.ctypes.data % _ALIGNMENT
-    raw = raw[skip : skip + entry.nbytes]
-    file.seek(entry.offset)
-    if file.readinto(raw.data) != entry.nbytes:
-        raise CheckpointError(f"{what} is cut off; nothing was loaded")
-    if entry.dtype == np.bool_ and raw.size and raw.max() > 1:
-        raise CheckpointError(f"{what} holds truth values that are neither 0 nor 1; it is damaged")
-    return raw.view(entry.dtype).reshape(entry.shape)
 
 
 def write(
@@ -261,12 +188,7 @@ def write(
     """
     ordered = sorted(arrays.items(), key=lambda item: (-item[1].dtype.itemsize, item[0]))
     header = _header(ordered, metadata or {}, os.fspath(path))
-    with replacing(path) as file:
-        file.write(header)
-        for _, array in ordered:
-            file.write(_bytes_of(array))
-        file.flush()
-        _check_written(file, header, ordered, os.fspath(path))
+    write_verified(path, [header, *(array for _, array in ordered)])
 
 
 def _header(ordered: list[tuple[str, Any]], metadata: Mapping[str, str], path: str) -> bytes:
@@ -279,7 +201,7 @@ def _header(ordered: list[tuple[str, Any]], metadata: Mapping[str, str], path: s
         _check_writable(name, array, path)
         start, end = end, end + array.size * array.dtype.itemsize
         header[name] = {
-            "dtype": _CODES[_native(array.dtype)],
+            "dtype": _CODES[native(array.dtype)],
             "shape": list(array.shape),
             "data_offsets": [start, end],
         }
@@ -312,43 +234,9 @@ def _check_writable(name: str, array: Any, path: str) -> None:
         raise CheckpointError(
             f"{path!r} was not written: safetensors cannot hold an array called {name!r}"
         )
-    if _native(array.dtype) not in _CODES:
+    if native(array.dtype) not in _CODES:
         raise CheckpointError(
             f"{path!r} was not written: '{name}' has dtype {array.dtype}, which safetensors cannot "
             "hold; cast it first"
         )
-    if isinstance(array, jax.Array) and not array.is_fully_addressable:
-        raise CheckpointError(
-            f"{path!r} was not written: '{name}' is spread over several processes, of which this "
-            "one sees only a part; gather it first"
-        )
-
-
-def _native(dtype: Any) -> Any:
-    """The same dtype in the byte order of this machine; those of JAX have no other."""
-    return dtype.newbyteorder("=") if getattr(dtype, "byteorder", "=") in "<>" else dtype
-
-
-def _bytes_of(array: Any) -> memoryview:
-    """The bytes in C order, little-endian; a dimensionless array keeps its one element."""
-    host = np.asarray(array, order="C")
-    if host.dtype.byteorder == ">":
-        host = host.astype(host.dtype.newbyteorder("<"))
-    return host.reshape(-1).view(np.uint8).data
-
-
-def _check_written(
-    file: BinaryIO, header: bytes, ordered: list[tuple[str, Any]], path: str
-) -> None:
-    file.seek(0)
-    sound = file.read(len(header)) == header
-    for _, array in ordered:
-        expected = _bytes_of(array)
-        for start in range(0, len(expected), _CHUNK):
-            part = expected[start : start + _CHUNK]
-            sound = sound and file.read(len(part)) == part
-    if not sound or file.read(1):
-        raise CheckpointError(
-            f"{path!r} was not written: the bytes that came back are not those that were written, "
-            "so the disk or file system is faulty. An older file is left as it was."
-        )
+    check_gathered(name, array, path)

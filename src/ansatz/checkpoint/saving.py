@@ -6,19 +6,14 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from ansatz.checkpoint import safetensors
 from ansatz.checkpoint.claims import Target, targets_of
+from ansatz.checkpoint.formats import Format, format_for
 from ansatz.checkpoint.ties import FORMAT, TIES, Alias, Ties, encode
 from ansatz.core import frame, verbs
 from ansatz.core.declared import materialize_all
 from ansatz.core.errors import CheckpointError, DeferredInitializationError, TraceError
 from ansatz.core.module import Module
 from ansatz.core.paths import Selector
-
-_OTHER_FORMATS = (
-    *(".bin", ".gguf", ".h5", ".hdf5", ".keras", ".msgpack"),
-    *(".npy", ".npz", ".onnx", ".pickle", ".pkl", ".pt", ".pth"),
-)
 
 
 @verbs.provide("save")
@@ -30,11 +25,13 @@ def save(
     metadata: Mapping[str, str] | None = None,
     aliases: bool = False,
 ) -> None:
-    """Write the parameters and states of a network to a safetensors file, whole or not at all.
+    """Write the parameters and states of a network to a file, whole or not at all.
 
-    A tied parameter is written once, under its canonical path; the metadata tell its other names,
-    to Ansatz and to what reads the files of PyTorch's `save_model`. Values that were never drawn
-    are drawn first. Equal contents give equal bytes.
+    The ending of the name decides the format: `.safetensors`, `.npz` or another of
+    `ansatz.checkpoint.formats`; without one that is known it is safetensors. A tied parameter is
+    written once, under its canonical path; the metadata tell its other names, to Ansatz and to what
+    reads the files of PyTorch's `save_model` (in a format without metadata it is written under each
+    name). Values that were never drawn are drawn first. Equal contents give equal bytes.
 
     Args:
         module: the network.
@@ -48,8 +45,8 @@ def save(
 
     Raises:
         DeferredInitializationError: shapes are unknown; the message names every such path.
-        CheckpointError: the file cannot express a name or dtype, `select` picks nothing, or the
-            suffix belongs to another format.
+        CheckpointError: the file cannot express a name, dtype or metadata, `select` picks nothing,
+            or the suffix belongs to a format that is only read.
         TraceError: called inside a JAX transformation.
 
     Example:
@@ -67,12 +64,8 @@ def save(
         >>> bool((fresh(jnp.ones((1, 3))) == y).all())
         True
     """
-    suffix = os.path.splitext(path)[1].lower()
-    if suffix in _OTHER_FORMATS:
-        raise CheckpointError(
-            f"{os.fspath(path)!r} was not written: Ansatz writes safetensors, and {suffix} is the "
-            "suffix of another format; use .safetensors"
-        )
+    target_format = format_for(path)
+    _check_metadata_kept(target_format, metadata, path)
     if frame.current() is not None or not frame.at_top_level():
         raise TraceError(
             "a network cannot be saved inside a JAX transformation (az.jit, jax.jit, …), where its "
@@ -81,9 +74,22 @@ def save(
     targets = targets_of(module, select)
     _check_settled(targets)
     materialize_all(target.cell for target in targets)
+    # Where a tie cannot be told, every name needs bytes of its own.
+    aliases = aliases or not target_format.keeps_metadata
     arrays = {name: array for target in targets for name, array in _arrays(target, aliases)}
     described = encode(_ties(targets), arrays)
-    safetensors.write(path, arrays, _joined(metadata or {}, described))
+    assert target_format.write is not None
+    target_format.write(os.fspath(path), arrays, _joined(metadata or {}, described))
+
+
+def _check_metadata_kept(
+    target: Format, metadata: Mapping[str, str] | None, path: str | os.PathLike[str]
+) -> None:
+    if metadata and not target.keeps_metadata:
+        raise CheckpointError(
+            f"{os.fspath(path)!r} was not written: {target.name} cannot hold metadata; use "
+            ".safetensors, or leave them out"
+        )
 
 
 def _check_settled(targets: list[Target]) -> None:

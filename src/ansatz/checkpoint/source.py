@@ -10,13 +10,12 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from ansatz.checkpoint import safetensors
-from ansatz.checkpoint.ties import Alias, Ties, decode
+from ansatz.checkpoint.contents import Contents
+from ansatz.checkpoint.formats import open_file
+from ansatz.checkpoint.rename import Axes, New, Rename, renaming
+from ansatz.checkpoint.ties import Alias, Ties
 from ansatz.core.errors import CheckpointError, TraceError
 from ansatz.core.operators import ArrayOperators
-
-Rename = Mapping[str, str | None] | Callable[[str], str | None]
-"""From a name in the file to the name in the network; `None` leaves the entry out."""
 
 
 class Stored(NamedTuple):
@@ -27,12 +26,30 @@ class Stored(NamedTuple):
         shape: its shape.
         dtype: its dtype.
         weak: true for Python numbers, which have no dtype of their own.
+        turns: the transpositions that a renaming asks for; `shape` is the one after them.
     """
 
     name: str
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     weak: bool = False
+    turns: tuple[Axes, ...] = ()
+
+    def turned(self, turns: tuple[Axes, ...], label: str) -> Stored:
+        """The same array with its axes in another order.
+
+        Raises:
+            CheckpointError: it has not as many axes.
+        """
+        shape = self.shape
+        for axes in turns:
+            if axes is not None and sorted(axes) != list(range(len(shape))):
+                raise CheckpointError(
+                    f"a rule of rename gives '{self.name}' in {label} the axes {axes}, but its "
+                    f"shape is {shape}"
+                )
+            shape = shape[::-1] if axes is None else tuple(shape[axis] for axis in axes)
+        return self._replace(shape=shape, turns=(*self.turns, *turns))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -58,35 +75,36 @@ class Source:
 
     def read(self, name: str) -> Any:
         """The array of the entry called `name`."""
-        return self.fetch(self.entries[name].name)
+        stored = self.entries[name]
+        array = self.fetch(stored.name)
+        for axes in stored.turns:
+            array = array.transpose(axes)
+        return array
 
     def renamed(self, rename: Rename | None) -> Source:
-        """The same arrays under the names that the network is to know them by.
+        """The same arrays under the names, and in the layouts, that the network has for them.
 
         Raises:
-            CheckpointError: two entries would have one name, or a mapping names what is not there.
+            CheckpointError: two entries would have one name, a mapping names what is not there, or
+                a transposition does not fit.
         """
         if rename is None:
             return self
-        if isinstance(rename, Mapping):
-            self._check_known(rename)
-            chosen = dict(rename)
-            new_name: Callable[[str], str | None] = lambda name: chosen.get(name, name)  # noqa: E731
-        else:
-            new_name = rename
+        aliases = [alias.name for others in self.ties.values() for alias in others]
+        new_name = renaming(rename, list(dict.fromkeys([*self.entries, *aliases])), self.label)
         entries: dict[str, Stored] = {}
         left_out = []
         for name, stored in self.entries.items():
             new = new_name(name)
-            if new is None:
+            if new.name is None:
                 left_out.append(name)
-            elif new in entries:
+            elif new.name in entries:
                 raise CheckpointError(
-                    f"'{entries[new].name}' and '{name}' in {self.label} are both renamed to "
-                    f"'{new}'; nothing was loaded"
+                    f"'{entries[new.name].name}' and '{name}' in {self.label} are both renamed to "
+                    f"'{new.name}'; nothing was loaded"
                 )
             else:
-                entries[new] = stored
+                entries[new.name] = stored.turned(new.turns, self.label)
         return dataclasses.replace(
             self,
             entries=entries,
@@ -94,45 +112,40 @@ class Source:
             left_out=(*self.left_out, *left_out),
         )
 
-    def _check_known(self, rename: Mapping[str, str | None]) -> None:
-        aliases = {alias.name for others in self.ties.values() for alias in others}
-        unknown = [name for name in rename if name not in self.entries and name not in aliases]
-        if unknown:
-            raise CheckpointError(
-                f"rename speaks of {', '.join(map(repr, unknown))}, but {self.label} holds no such "
-                f"name; it holds {_some_of(self.entries)}"
-            )
 
-
-def _renamed_ties(ties: Ties, new_name: Callable[[str], str | None]) -> Ties:
+def _renamed_ties(ties: Ties, new_name: Callable[[str], New]) -> Ties:
     renamed: Ties = {}
     for name, aliases in ties.items():
         kept = new_name(name)
-        others = [(new_name(alias.name), alias.transposed) for alias in aliases]
-        if kept is not None:
-            renamed[kept] = tuple(Alias(new, flag) for new, flag in others if new is not None)
+        if kept.name is None:
+            continue
+        others = []
+        for alias in aliases:
+            new = new_name(alias.name)
+            if new.name is None or not {*kept.turns, *new.turns} <= {None}:
+                continue  # A tie can transpose, but not move axes in another way.
+            turned = (len(kept.turns) + len(new.turns)) % 2 == 1
+            others.append(Alias(new.name, alias.transposed ^ turned))
+        renamed[kept.name] = tuple(others)
     return renamed
 
 
-def _some_of(names: Mapping[str, Any]) -> str:
-    shown = [repr(name) for name in list(names)[:8]]
-    more = len(names) - len(shown)
-    return (", ".join(shown) or "nothing") + (f" and {more} more" if more else "")
-
-
 def from_file(path: str | os.PathLike[str]) -> Source:
-    """The arrays of a safetensors file.
+    """The arrays of a file of any format.
 
     Raises:
-        CheckpointError: it is none, or is damaged.
+        CheckpointError: its format is not known, or it is damaged.
     """
-    contents = safetensors.read_header(path)
-    label = f"'{contents.path}'"
+    return source_of(open_file(path))
+
+
+def source_of(contents: Contents) -> Source:
+    """The arrays of a file that was opened."""
     entries = {
         name: Stored(name, entry.shape, entry.dtype) for name, entry in contents.entries.items()
     }
-    ties = decode(contents.metadata, entries, label)
-    return Source(label, os.path.basename(contents.path), entries, ties, (), contents.read)
+    origin = os.path.basename(os.path.normpath(contents.path))
+    return Source(f"'{contents.path}'", origin, entries, contents.ties, (), contents.read)
 
 
 def from_mapping(mapping: Mapping[str, Any]) -> Source:

@@ -374,7 +374,7 @@ class Module(Node):
         return verbs.call("load_state_dict", self, state, **options)
 
     def save(self, path: str | os.PathLike[str], **options: Any) -> None:
-        """Write all parameters and states to a safetensors file, whole or not at all.
+        """Write all parameters and states to a file, whole or not at all.
 
         Args:
             path: the file; an existing one is replaced in one step.
@@ -393,6 +393,15 @@ class Module(Node):
             CheckpointError: with every missing, unexpected and unfitting entry; nothing changed.
         """
         return verbs.call("load", self, path, **options)
+
+    def plan_load(self, source: Any, **options: Any) -> Any:
+        """What loading would do, as a table, before it is done; `plan.commit()` does it.
+
+        Args:
+            source: a file, or arrays by name.
+            **options: see `ansatz.checkpoint.plan_load`.
+        """
+        return verbs.call("plan_load", self, source, **options)
 
     def summary(self, *args: Any, **kwargs: Any) -> Any:
         """A table of all parameters; with inputs, shapes are settled first. Print it."""

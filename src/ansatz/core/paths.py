@@ -89,13 +89,7 @@ def owner_of(path: str, nodes: Mapping[str, Node]) -> str:
 def matches(selector: Selector, names: Names, cell: Cell | Node) -> list[str]:
     """The names under which `selector` picks the cell."""
     if isinstance(selector, str):
-        return [
-            name
-            for name in names.all
-            if name == selector
-            or fnmatch.fnmatchcase(name, selector)
-            or fnmatch.fnmatchcase(f".{name}", selector)
-        ]
+        return [name for name in names.all if name_matches(selector, name)]
     if isinstance(selector, re.Pattern):
         return [name for name in names.all if selector.search(name)]
     if isinstance(selector, type):
@@ -107,6 +101,11 @@ def matches(selector: Selector, names: Names, cell: Cell | Node) -> list[str]:
         "a selector is a glob such as '*.bias', a compiled regular expression, a module type or "
         f"a predicate f(path, parameter); got {selector!r}"
     )
+
+
+def name_matches(glob: str, name: str) -> bool:
+    """Whether a glob picks a name; `"*.bias"` also picks a top-level `"bias"`."""
+    return name == glob or fnmatch.fnmatchcase(name, glob) or fnmatch.fnmatchcase(f".{name}", glob)
 
 
 def warn_unmatched(selector: Selector, known: Mapping[str, Any], remark: str = "") -> None:

@@ -116,7 +116,7 @@ class RunningNorm(ChannelNorm):
             shape = (self.declared_channels,)
             self.running_mean = State(shape=shape, init="zeros")
             self.running_var = State(shape=shape, init="ones")
-            self.num_batches_tracked = State(shape=(), dtype="int32", init="zeros")
+            self.num_batches_tracked = State(shape=(), dtype="int32", init="zeros", optional=True)
 
     def _per_channel(self) -> Iterator[Declared]:
         yield from super()._per_channel()

@@ -1,0 +1,210 @@
+"""From one format to another: nothing is lost silently, and what was written is read back.
+
+Arrays pass one at a time, so memory stays at one of them. What the other format cannot hold is
+found out before anything is written: dtypes, shapes, ties, metadata. With `lossy=True` it goes
+into what comes nearest: bfloat16 as float32 keeps every value, a tie becomes two copies, metadata
+stay behind. What would change values is done only where `cast` says so.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from ansatz.checkpoint import mxnet_params, values
+from ansatz.checkpoint.contents import Contents, LazyArray, native
+from ansatz.checkpoint.dtypes import exact_stand_in
+from ansatz.checkpoint.formats import Format, format_for, open_file
+from ansatz.checkpoint.rename import Rename
+from ansatz.checkpoint.source import Source, source_of
+from ansatz.checkpoint.ties import FORMAT, TIES, Ties, encode
+from ansatz.core.errors import CheckpointError
+from ansatz.core.paths import name_matches
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike, NDArray
+
+Progress = Callable[[str, int], None]
+"""Told the name and the bytes of each array that was read."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Conversion:
+    """What was converted.
+
+    Attributes:
+        source: the file that was read.
+        target: the file that was written.
+        arrays: how many arrays were written.
+        nbytes: how many bytes they have.
+        losses: what the other format could not hold, one sentence each.
+    """
+
+    source: str
+    target: str
+    arrays: int
+    nbytes: int
+    losses: tuple[str, ...]
+
+
+def convert(
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    *,
+    select: str | None = None,
+    rename: Rename | None = None,
+    cast: DTypeLike | None = None,
+    aliases: bool = False,
+    lossy: bool = False,
+    progress: Progress | None = None,
+) -> Conversion:
+    """Write what one file holds to another, whole or not at all; the ending decides the format.
+
+    Args:
+        source: a file of any format that can be read.
+        target: the new file; an older one is replaced in one step, or stays if anything fails.
+        select: a glob over the names in the source; only these arrays are written.
+        rename: new names and layouts, see `ansatz.checkpoint.rename`.
+        cast: the dtype of all arrays of floating numbers in the new file.
+        aliases: true to write a tied array under each of its names with bytes of its own.
+        lossy: true to go on where the new format cannot hold everything.
+        progress: told of each array that was read.
+
+    Returns:
+        What was written, and what was lost.
+
+    Raises:
+        CheckpointError: the source cannot be read, or the target cannot hold what is in it; the
+            message says what would be lost. Nothing was written.
+
+    Example:
+        >>> import numpy as np
+        >>> from ansatz.checkpoint import convert, load_arrays, save_arrays
+        >>> save_arrays("old.npz", {"model.w": np.ones((2, 3), "float32")})
+        >>> done = convert("old.npz", "new.safetensors", rename={"model.*": "*"})
+        >>> load_arrays("new.safetensors")["w"].shape
+        (2, 3)
+    """
+    contents = open_file(source)
+    row = format_for(target)
+    found = source_of(contents).renamed(rename)
+    chosen = [
+        name
+        for name, stored in found.entries.items()
+        if select is None or name_matches(select, stored.name)
+    ]
+    if select is not None and not chosen:
+        raise CheckpointError(f"{select!r} picks nothing of {found.label}")
+    job = _Job(found, row, cast, progress)
+    ties = _ties_among(found.ties, chosen, keep=row.keeps_metadata and not aliases)
+    written = [name for name in chosen if name not in _told_elsewhere(ties)]
+    arrays = {name: job.array(name) for name in written}
+    metadata = job.metadata(contents, ties, arrays)
+    if not ties and any(found.ties.values()) and not aliases and not row.keeps_metadata:
+        job.losses.append(f"{row.name} cannot tell ties: tied arrays are written as copies")
+    _check_no_loss(job.losses, os.fspath(source), os.fspath(target), row, lossy=lossy)
+    assert row.write is not None
+    row.write(os.fspath(target), arrays, metadata)
+    _check_read_back(os.fspath(target), arrays)
+    nbytes = sum(array.nbytes for array in arrays.values())
+    return Conversion(contents.path, os.fspath(target), len(arrays), nbytes, tuple(job.losses))
+
+
+def _check_no_loss(
+    losses: list[str], source: str, target: str, row: Format, *, lossy: bool
+) -> None:
+    if losses and not lossy:
+        shown = "\n".join(f"  {loss}" for loss in losses[:20])
+        more = f"\n  and {len(losses) - 20} more" if len(losses) > 20 else ""
+        raise CheckpointError(
+            f"{target!r} was not written: {row.name} cannot hold all of {source!r}:\n{shown}{more}"
+            "\nPass lossy=True (on the command line --lossy) to go on without"
+        )
+
+
+class _Job:
+    """The arrays of a conversion, and what is lost on the way."""
+
+    def __init__(
+        self, source: Source, row: Format, cast: DTypeLike | None, progress: Progress | None
+    ) -> None:
+        self._source = source
+        self._row = row
+        self._cast = None if cast is None else jnp.dtype(cast)
+        self._progress = progress
+        self.losses: list[str] = []
+
+    def array(self, name: str) -> LazyArray:
+        """The array as it is to be written."""
+        stored = self._source.entries[name]
+        wanted = self._wanted(name, native(stored.dtype))
+        made = LazyArray(stored.shape, wanted, lambda: self._read(name, wanted))
+        if self._row.name == "mxnet" and mxnet_params.refusal(name, made):
+            raise CheckpointError(
+                f"nothing was written: '{name}' has {mxnet_params.refusal(name, made)}; leave it "
+                "out with rename or select"
+            )
+        return made
+
+    def _wanted(self, name: str, stored: np.dtype[Any]) -> np.dtype[Any]:
+        wanted = stored
+        if self._cast is not None and jnp.issubdtype(stored, jnp.floating):
+            wanted = self._cast
+        if wanted in self._row.holds:
+            return wanted
+        stand_in = exact_stand_in(wanted, self._row.holds)
+        if stand_in is None:
+            raise CheckpointError(
+                f"nothing was written: {self._row.name} can hold neither {wanted} ('{name}') nor "
+                "anything that its values fit in; choose another format or pass cast"
+            )
+        self.losses.append(f"'{name}' is {wanted}: it becomes {stand_in}, with the same values")
+        return stand_in
+
+    def _read(self, name: str, wanted: np.dtype[Any]) -> NDArray[Any]:
+        raw = self._source.read(name)
+        value: NDArray[Any] = values.converted(raw, wanted, transposed=False)
+        lost = values.lost_by_conversion(raw, value)
+        if lost:
+            raise CheckpointError(f"nothing was written: in '{name}', {lost}")
+        if self._progress is not None:
+            self._progress(name, raw.nbytes)
+        return value
+
+    def metadata(
+        self, contents: Contents, ties: Ties, arrays: Mapping[str, LazyArray]
+    ) -> dict[str, str]:
+        """The metadata of the source, with the ties of what is written."""
+        told = encode(ties, arrays)
+        own = (*told, FORMAT, TIES, "ansatz.arrays")
+        # A pair of PyTorch's, for names that may be others now.
+        pairs = {alias.name for others in contents.ties.values() for alias in others}
+        kept = {k: v for k, v in contents.metadata.items() if k not in own and k not in pairs}
+        if kept and not self._row.keeps_metadata:
+            self.losses.append(f"{self._row.name} has no place for metadata ({len(kept)} entries)")
+        return {**kept, **told} if self._row.keeps_metadata else {}
+
+
+def _ties_among(ties: Ties, chosen: list[str], *, keep: bool) -> Ties:
+    known = set(chosen)
+    return {name: others for name, others in ties.items() if keep and name in known and others}
+
+
+def _told_elsewhere(ties: Ties) -> set[str]:
+    return {alias.name for others in ties.values() for alias in others}
+
+
+def _check_read_back(target: str, arrays: Mapping[str, LazyArray]) -> None:
+    """Names, shapes and dtypes, as the reader sees them; the bytes were compared when written."""
+    found = open_file(target).entries
+    same = found.keys() == arrays.keys() and all(
+        (found[name].shape, found[name].dtype) == (array.shape, array.dtype)
+        for name, array in arrays.items()
+    )
+    if not same:
+        raise CheckpointError(f"{target!r} does not read back as what was written; do not use it")

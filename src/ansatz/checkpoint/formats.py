@@ -1,0 +1,173 @@
+"""Every format, one row each: how its files are opened, and what it can hold of what is written.
+
+A reader is `open(path) -> Contents`: it lists entries and reads one when asked. A writer is
+`write(path, arrays, metadata)`, where arrays are anything with a shape and a dtype that NumPy can
+make an array of.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from ansatz.checkpoint import (
+    flax_msgpack,
+    gguf,
+    identify,
+    keras_h5,
+    mxnet_params,
+    numpy_files,
+    safetensors,
+    sharded,
+    torch_zip,
+)
+from ansatz.checkpoint.contents import Contents
+from ansatz.core.errors import CheckpointError
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Format:
+    """One format of files.
+
+    Attributes:
+        name: its name, as `identify` gives it.
+        suffixes: the endings under which it is written.
+        open: lists what a file holds.
+        write: writes arrays; `None` where files of this format are only read.
+        holds: the dtypes that can be written.
+        keeps_metadata: whether text metadata, and with them ties, can be written.
+    """
+
+    name: str
+    suffixes: tuple[str, ...]
+    open: Callable[[str], Contents]
+    write: Callable[[str, Mapping[str, Any], Mapping[str, str]], None] | None = None
+    holds: frozenset[np.dtype[Any]] = frozenset()
+    keeps_metadata: bool = False
+
+
+def _write_npy(path: str, arrays: Mapping[str, Any], metadata: Mapping[str, str]) -> None:
+    numpy_files.write_npy(path, arrays)
+
+
+FORMATS: dict[str, Format] = {
+    row.name: row
+    for row in (
+        Format(
+            "safetensors",
+            (".safetensors",),
+            safetensors.read_header,
+            safetensors.write,
+            frozenset(safetensors.DTYPES.values()),
+            keeps_metadata=True,
+        ),
+        Format(
+            "npz",
+            (".npz",),
+            numpy_files.open_npz,
+            numpy_files.write_npz,
+            numpy_files.DTYPES,
+            keeps_metadata=True,
+        ),
+        Format("npy", (".npy",), numpy_files.open_npy, _write_npy, numpy_files.NUMPY_DTYPES),
+        Format(
+            "mxnet", (".params",), mxnet_params.open_params, mxnet_params.write, mxnet_params.DTYPES
+        ),
+        Format("torch", (".pt", ".pth", ".bin", ".ckpt"), torch_zip.open_torch),
+        Format("keras-h5", (".h5", ".hdf5"), keras_h5.open_h5),
+        Format("keras", (".keras",), keras_h5.open_keras),
+        Format(
+            "msgpack",
+            (".msgpack",),
+            flax_msgpack.open_msgpack,
+            flax_msgpack.write,
+            flax_msgpack.DTYPES,
+        ),
+        Format("gguf", (".gguf",), gguf.open_gguf),
+    )
+}
+"""The formats by name."""
+
+# In a folder, in this order: a whole file or an index before a conversion of it.
+_WHOLE = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
+_NEVER_WRITTEN = (".onnx", ".pickle", ".pkl")
+_SUFFIXES = {suffix: row for row in FORMATS.values() for suffix in row.suffixes}
+
+
+def open_file(path: str | os.PathLike[str]) -> Contents:
+    """Find out what a file of any format holds, without reading any array.
+
+    Raises:
+        CheckpointError: no known format, or damaged; the message says what it looks like.
+        FileNotFoundError: there is no such file.
+
+    Example:
+        >>> import numpy as np
+        >>> from ansatz.checkpoint.formats import open_file
+        >>> np.savez("weights.npz", w=np.ones((2, 3), "float32"))
+        >>> contents = open_file("weights.npz")
+        >>> contents.format, contents.entries["w"].shape
+        ('npz', (2, 3))
+    """
+    name = os.fspath(path)
+    if os.path.isdir(name):
+        name = _in_folder(name)
+    found = identify.identify(name)
+    if found == "index":
+        return sharded.open_index(name, _open_one)
+    return _open_as(name, found)
+
+
+def _open_one(name: str) -> Contents:
+    return _open_as(name, identify.identify(name))
+
+
+def _open_as(name: str, found: str | None) -> Contents:
+    if found in FORMATS:
+        return FORMATS[found].open(name)
+    with open(name, "rb") as file:
+        head = file.read(512)
+    known = identify.describe(head)
+    what = f"it is {known}" if known else f"it begins with {head[:16]!r}"
+    if not head:
+        what = "it is empty"
+    raise CheckpointError(
+        f"{name!r} is of no format that can be read, which are {', '.join(FORMATS)}: {what}"
+    )
+
+
+def _in_folder(folder: str) -> str:
+    """The one checkpoint in a folder, as those that Hugging Face makes."""
+    found = [name for name in _WHOLE if os.path.isfile(os.path.join(folder, name))]
+    if not found:
+        raise CheckpointError(
+            f"{folder!r} is a folder without {' or '.join(_WHOLE)}; give the name of a file in it"
+        )
+    return os.path.join(folder, found[0])
+
+
+def format_for(path: str | os.PathLike[str]) -> Format:
+    """The format that a file of this name is written in; safetensors where the ending is unknown.
+
+    Raises:
+        CheckpointError: the ending is that of a format that is only read.
+    """
+    name = os.fspath(path)
+    suffix = os.path.splitext(name)[1].lower()
+    row = _SUFFIXES.get(suffix, FORMATS["safetensors"])
+    if row.write is None or suffix in _NEVER_WRITTEN:
+        written = [s for other in FORMATS.values() if other.write for s in other.suffixes]
+        raise CheckpointError(
+            f"{name!r} was not written: {suffix} is the suffix of a format that Ansatz does not "
+            f"write; it writes {', '.join(written)}. For a checkpoint, use .safetensors"
+        )
+    return row

@@ -1,0 +1,241 @@
+"""The weights of Keras: `.weights.h5`, which is HDF5, and `.keras`, a ZIP archive around one.
+
+Needs h5py (`pip install ansatz-nn[keras]`). A model in a `.keras` archive is never built: only the
+weights in it are read. Keras stores weights by position in their layer; `layers/dense/vars/0` is
+called `layers.dense.0` here, and `rename_tables.KERAS` knows the layers that Keras itself names.
+
+Refused are links of any kind, datasets that lie in other files or are composed of others, unknown
+filters, and datasets that claim more values than are stored.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+
+import numpy as np
+
+from ansatz.checkpoint import zip_files
+from ansatz.checkpoint.contents import (
+    Contents,
+    Entry,
+    Opened,
+    check_expansion,
+    check_shape,
+    checked,
+    native,
+)
+from ansatz.checkpoint.dtypes import EXTENSIONS, NUMPY
+from ansatz.core.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_WEIGHTS = "model.weights.h5"
+_MAX_DEPTH = 64
+_MAX_OBJECTS = 200_000
+_FILTERS = {1, 2, 3}  # deflate, shuffle, checksums
+# What h5py raises for damaged files.
+_FAULTS = (OSError, KeyError, RuntimeError, ValueError, TypeError, AttributeError, OverflowError)
+
+
+class _Dataset(NamedTuple):
+    """Where a dataset stands in the file, and what it is."""
+
+    path: str
+    entry: Entry
+
+
+class _Window(io.RawIOBase):
+    """A part of a file, as a file."""
+
+    def __init__(self, file: BinaryIO, offset: int, size: int) -> None:
+        self._file, self._offset, self._size, self._at = file, offset, size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        self._at = offset + (0, self._at, self._size)[whence]
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer).cast("B")
+        count = max(0, min(len(view), self._size - self._at))
+        self._file.seek(self._offset + self._at)
+        got = self._file.readinto(view[:count])  # type: ignore[attr-defined]
+        self._at += got
+        return int(got)
+
+
+def open_h5(path: str | os.PathLike[str]) -> Contents:
+    """Find out what a `.weights.h5` file of Keras holds.
+
+    Raises:
+        CheckpointError: it is none, is damaged, leads elsewhere, or h5py is not installed.
+    """
+    name = os.fspath(path)
+    with open(name, "rb") as file:
+        opened = Opened(name, file)
+        datasets, metadata = _listed(file, opened.size, name)
+
+    def fetch(asked: str) -> NDArray[Any]:
+        with opened.again() as again:
+            return _read(again, datasets[asked], f"'{asked}' in {name!r}")
+
+    return _contents(name, "keras-h5", datasets, metadata, fetch)
+
+
+def open_keras(path: str | os.PathLike[str]) -> Contents:
+    """Find out what the weights in a `.keras` archive are; the model in it is not built.
+
+    Raises:
+        CheckpointError: it is none, is damaged, leads elsewhere, or h5py is not installed.
+    """
+    name = os.fspath(path)
+    with open(name, "rb") as file:
+        opened = Opened(name, file)
+        member = zip_files.members(file, opened.size, name).get(_WEIGHTS)
+        if member is None:
+            raise CheckpointError(f"{name!r} holds no {_WEIGHTS}; it is no archive of Keras 3")
+        inside = _inside(file, member, name)
+        datasets, metadata = _listed(inside, member.size, name)
+
+    def fetch(asked: str) -> NDArray[Any]:
+        with opened.again() as again:
+            return _read(_inside(again, member, name), datasets[asked], f"'{asked}' in {name!r}")
+
+    return _contents(name, "keras", datasets, metadata, fetch)
+
+
+def _inside(file: BinaryIO, member: zip_files.Member, path: str) -> Any:
+    if member.deflated:
+        return io.BytesIO(zip_files.read_member(file, member, path, member.size))
+    return _Window(file, member.offset, member.size)
+
+
+def _contents(
+    name: str, kind: str, datasets: dict[str, _Dataset], metadata: dict[str, str], fetch: Any
+) -> Contents:
+    entries = {key: dataset.entry for key, dataset in datasets.items()}
+    return Contents(name, kind, entries, fetch, metadata)
+
+
+def _h5py() -> Any:
+    try:
+        import h5py
+    except ImportError as error:
+        raise CheckpointError(
+            "files of Keras need h5py, which is not installed: pip install ansatz-nn[keras]"
+        ) from error
+    return h5py
+
+
+def _listed(file: Any, size: int, path: str) -> tuple[dict[str, _Dataset], dict[str, str]]:
+    h5py = _h5py()
+    datasets: dict[str, _Dataset] = {}
+    metadata: dict[str, str] = {}
+    try:
+        with h5py.File(file, "r") as held:
+            for where, node in _walk(held, path):
+                if isinstance(node, h5py.Group):
+                    told = node.attrs.get("name") if where.endswith("/vars") else None
+                    if isinstance(told, str):
+                        metadata[_dotted(where)] = told
+                    continue
+                key = _dotted(where)
+                if key in datasets:
+                    raise CheckpointError(f"{path!r} holds two values that are called '{key}'")
+                datasets[key] = _Dataset(where, _entry(node, size, f"'{where}' in {path!r}"))
+    except CheckpointError:
+        raise
+    except _FAULTS as error:
+        raise CheckpointError(f"{path!r} is a damaged HDF5 file ({error})") from error
+    return datasets, metadata
+
+
+def _dotted(where: str) -> str:
+    return ".".join(part for part in where.strip("/").split("/") if part != "vars")
+
+
+def _walk(root: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """Every group and dataset, reached by plain names only, each once."""
+    h5py = _h5py()
+    seen: set[int] = set()
+    waiting = [("", root, 0)]
+    while waiting:
+        where, group, depth = waiting.pop()
+        for name in reversed(list(group)):
+            here = f"{where}/{name}"
+            link = group.get(name, getlink=True)
+            if not isinstance(link, h5py.HardLink):
+                raise CheckpointError(
+                    f"'{here}' in {path!r} is a link ({type(link).__name__}), which may lead out "
+                    "of the file; it is not followed"
+                )
+            node = group[name]
+            address = h5py.h5o.get_info(node.id).addr
+            if address in seen or depth >= _MAX_DEPTH or len(seen) >= _MAX_OBJECTS:
+                raise CheckpointError(
+                    f"'{here}' in {path!r} stands in two places, or is nested too deeply; the file "
+                    "is not to be trusted"
+                )
+            seen.add(address)
+            if isinstance(node, h5py.Group):
+                waiting.append((here, node, depth + 1))
+            elif not isinstance(node, h5py.Dataset):
+                raise CheckpointError(f"'{here}' in {path!r} is neither a group nor a dataset")
+            yield here, node
+
+
+def _entry(dataset: Any, size: int, what: str) -> Entry:
+    h5py = _h5py()
+    plan = dataset.id.get_create_plist()
+    if dataset.is_virtual or plan.get_external_count():
+        raise CheckpointError(f"{what} lies in other files, which are not read")
+    if any(plan.get_filter(i)[0] not in _FILTERS for i in range(plan.get_nfilters())):
+        raise CheckpointError(f"{what} is compressed by a filter that is not known")
+    if dataset.shape is None:
+        raise CheckpointError(f"{what} has no shape")
+    shape = tuple(int(n) for n in dataset.shape)
+    check_shape(shape, what)
+    entry = Entry(shape, _dtype(dataset, what))
+    stored = dataset.id.get_storage_size()
+    packed = plan.get_layout() == h5py.h5d.CHUNKED
+    if packed:
+        check_expansion(entry.nbytes, size, what)
+    if stored > size or (entry.nbytes and not stored) or (not packed and stored != entry.nbytes):
+        raise CheckpointError(
+            f"{what} should have {entry.nbytes} bytes of values, but {stored} are stored"
+        )
+    return entry
+
+
+def _dtype(dataset: Any, what: str) -> np.dtype[Any]:
+    stored: np.dtype[Any] = dataset.dtype
+    if native(stored) in NUMPY.values():
+        return NUMPY[native(stored).name]
+    meant = EXTENSIONS.get(str(dataset.attrs.get("dtype")))
+    if stored.type is not np.void or meant is None or meant.itemsize != stored.itemsize:
+        raise CheckpointError(f"{what} has the dtype {stored}, which is no dtype of numbers")
+    return meant
+
+
+def _read(file: Any, dataset: _Dataset, what: str) -> NDArray[Any]:
+    try:
+        with _h5py().File(file, "r") as held:
+            raw = np.asarray(held[dataset.path][()])
+    except _FAULTS as error:
+        raise CheckpointError(f"{what} cannot be read ({error})") from error
+    if raw.dtype.type is np.void:
+        raw = raw.view(dataset.entry.dtype)
+    array = np.asarray(raw.astype(dataset.entry.dtype, copy=False), order="C")
+    return checked(array, what)

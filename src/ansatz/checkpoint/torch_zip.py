@@ -1,0 +1,423 @@
+"""The files of `torch.save`: a ZIP archive of raw storages, and a pickle that says what they are.
+
+Read without PyTorch and without unpickling: `pickle_opcodes` interprets the pickle, and only what
+a checkpoint needs is known here, which is dicts, lists, tuples, numbers, text, and tensors upon
+storages. Every other name is refused, also those that `torch.load(weights_only=True)` allows for
+tensors of other kinds (quantised, sparse, nested).
+
+A tensor is a view of a storage: an offset, a shape and strides, all checked against the size of the
+storage before anything is read. Tensors that are the same view of the same storage are reported as
+ties, transposed ones too. Nested dicts and lists are flattened: `checkpoint["model"]["0.weight"]`
+is called `model.0.weight`; numbers and text in them become metadata.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+
+import numpy as np
+
+from ansatz.checkpoint import zip_files
+from ansatz.checkpoint.contents import (
+    Contents,
+    Entry,
+    Opened,
+    aligned,
+    check_expansion,
+    check_shape,
+    checked,
+    read_plain,
+)
+from ansatz.checkpoint.dtypes import EXTENSIONS, NUMPY
+from ansatz.checkpoint.pickle_opcodes import MAX_BYTES, Global, Meaning, interpret
+from ansatz.checkpoint.ties import Alias, Ties
+from ansatz.core.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_DTYPES: dict[str, np.dtype[Any]] = {
+    "half": NUMPY["float16"],
+    "float": NUMPY["float32"],
+    "double": NUMPY["float64"],
+    **NUMPY,
+    **{name: EXTENSIONS[name] for name in EXTENSIONS if name.startswith(("bfloat", "float8"))},
+}
+_STORAGES: dict[str, np.dtype[Any] | None] = {
+    "HalfStorage": NUMPY["float16"],
+    "FloatStorage": NUMPY["float32"],
+    "DoubleStorage": NUMPY["float64"],
+    "BFloat16Storage": EXTENSIONS["bfloat16"],
+    "ByteStorage": NUMPY["uint8"],
+    "CharStorage": NUMPY["int8"],
+    "ShortStorage": NUMPY["int16"],
+    "IntStorage": NUMPY["int32"],
+    "LongStorage": NUMPY["int64"],
+    "BoolStorage": NUMPY["bool"],
+    "ComplexFloatStorage": NUMPY["complex64"],
+    "ComplexDoubleStorage": NUMPY["complex128"],
+    "UntypedStorage": None,
+}
+# What stands for itself and holds no tensor: it is named, and left out.
+_INERT = {
+    "argparse.Namespace",
+    "datetime.datetime",
+    "datetime.timedelta",
+    "numpy._core.multiarray.scalar",
+    "numpy.core.multiarray.scalar",
+    "numpy.dtype",
+    "pathlib.PosixPath",
+    "pathlib.WindowsPath",
+    "torch.device",
+}
+_ORDERED = ("collections.OrderedDict", "collections.defaultdict")
+_SETS = ("builtins.set", "__builtin__.set", "builtins.frozenset", "__builtin__.frozenset")
+_REBUILDS = (
+    "torch._utils._rebuild_tensor_v2",
+    "torch._utils._rebuild_tensor_v3",
+    "torch._utils._rebuild_parameter",
+    "torch._utils._rebuild_parameter_with_state",
+)
+_SIZE = "torch.Size"
+_BYTES = "_codecs.encode"  # How protocol 2 writes bytes.
+_CALLS = {*_ORDERED, *_SETS, *_REBUILDS, _SIZE, _BYTES}
+_MAX_DEPTH = 64
+_MAX_LEAVES = 300_000
+_MAX_NAMES = 30_000_000  # characters in all names together
+_MAX_TEXT = 1000  # characters of a text that becomes metadata
+
+
+class _Storage(NamedTuple):
+    """Some bytes of the archive; `dtype` is `None` where only their number is known."""
+
+    key: str
+    dtype: np.dtype[Any] | None
+    offset: int
+    nbytes: int
+
+
+class _Tensor(NamedTuple):
+    """A view of a storage; offset and strides count elements."""
+
+    storage: _Storage
+    dtype: np.dtype[Any]
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    conjugated: bool = False
+    negated: bool = False
+
+    @property
+    def plain(self) -> bool:
+        """Whether its elements stand in the file in C order."""
+        expected = 1
+        for size, stride in zip(reversed(self.shape), reversed(self.strides), strict=True):
+            if size != 1 and stride != expected:
+                return 0 in self.shape
+            expected *= size
+        return not (self.conjugated or self.negated)
+
+    @property
+    def identity(self) -> tuple[Any, ...]:
+        """What two tensors have in common if they are one; strides that are not used left out."""
+        strides = [0 if n == 1 else s for n, s in zip(self.shape, self.strides, strict=True)]
+        return (self.storage.key, self.dtype, self.offset, *self.shape, *strides, *self[5:])
+
+    @property
+    def flipped(self) -> _Tensor:
+        """The same with its axes in reverse order."""
+        return self._replace(shape=self.shape[::-1], strides=self.strides[::-1])
+
+
+class _Inert(NamedTuple):
+    """Something that is no tensor, under its name."""
+
+    name: str
+
+
+def open_torch(path: str | os.PathLike[str]) -> Contents:
+    """Find out what a file of `torch.save` holds, running nothing in it.
+
+    Raises:
+        CheckpointError: it is none, is damaged, or holds more than tensors, numbers and text.
+    """
+    name = os.fspath(path)
+    with open(name, "rb") as file:
+        opened = Opened(name, file)
+        archive = _Archive(file, opened.size, name)
+        root = archive.root(file)
+    tensors, metadata, notes = _flattened(root, name)
+    entries = {}
+    for key, tensor in tensors.items():
+        check_expansion(_nbytes(tensor), opened.size, f"'{key}' in {name!r}")
+        offset = tensor.storage.offset + tensor.offset * tensor.dtype.itemsize
+        plain = tensor.plain and not archive.big_endian
+        held = "" if tensor.plain else "view"
+        entries[key] = Entry(tensor.shape, tensor.dtype, offset if plain else None, held)
+
+    def fetch(asked: str) -> NDArray[Any]:
+        with opened.again() as again:
+            what = f"'{asked}' in {name!r}"
+            if entries[asked].offset is not None:
+                return read_plain(again, entries[asked], what)
+            return _read_view(again, tensors[asked], archive.big_endian, what)
+
+    return Contents(name, "torch", entries, fetch, metadata, _ties_of(tensors), notes)
+
+
+def _nbytes(tensor: _Tensor) -> int:
+    return Entry(tensor.shape, tensor.dtype).nbytes
+
+
+def _read_view(file: BinaryIO, tensor: _Tensor, swapped: bool, what: str) -> NDArray[Any]:
+    """Elements that stand apart: the stretch of the storage that they span is read at once."""
+    if 0 in tensor.shape:
+        return np.empty(tensor.shape, tensor.dtype)
+    itemsize = tensor.dtype.itemsize
+    reach = sum((n - 1) * s for n, s in zip(tensor.shape, tensor.strides, strict=True)) + 1
+    start = tensor.storage.offset + tensor.offset * itemsize
+    raw = read_plain(file, Entry((reach * itemsize,), np.dtype(np.uint8), start), what)
+    dtype = tensor.dtype.newbyteorder(">") if swapped and itemsize > 1 else tensor.dtype
+    if swapped and tensor.dtype.name == "bfloat16":
+        raw, dtype = raw.reshape(-1, 2)[:, ::-1].copy().reshape(-1), tensor.dtype
+    strides = tuple(s * itemsize for s in tensor.strides)
+    seen = np.ndarray(tensor.shape, dtype, raw.data, 0, strides)
+    array = aligned(_nbytes(tensor)).view(tensor.dtype).reshape(tensor.shape)
+    array[...] = seen
+    if tensor.conjugated:
+        np.conjugate(array, out=array)
+    if tensor.negated:
+        np.negative(array, out=array)
+    return checked(array, what)
+
+
+# -- the archive ----------------------------------------------------------------------------------
+
+
+class _Archive:
+    """The members of the archive, and what the names in its pickle mean."""
+
+    def __init__(self, file: BinaryIO, size: int, path: str) -> None:
+        self._path = path
+        self._members = zip_files.members(file, size, path)
+        found = [name for name in self._members if name.rpartition("/")[2] == "data.pkl"]
+        if len(found) != 1:
+            raise CheckpointError(f"{path!r} holds {len(found)} members called data.pkl, not one")
+        self._pickle = found[0]
+        self._prefix = found[0].removesuffix("data.pkl")
+        self._check_no_program()
+        self._storages: dict[str, _Storage] = {}
+        self._budget = _MAX_LEAVES
+        order = self._members.get(f"{self._prefix}byteorder")
+        told = b"little" if order is None else zip_files.read_member(file, order, path, 16)
+        if told not in (b"little", b"big"):
+            raise CheckpointError(f"{path!r} has the unknown byte order {told!r}")
+        self.big_endian = told == b"big"
+
+    def root(self, file: BinaryIO) -> Any:
+        """What was saved."""
+        raw = zip_files.read_member(file, self._members[self._pickle], self._path, MAX_BYTES)
+        meaning = Meaning(self._name, self._call, self._state, self._stored)
+        return interpret(raw, meaning, f"the pickle in {self._path!r}")
+
+    def _check_no_program(self) -> None:
+        program = [f"{self._prefix}constants.pkl", f"{self._prefix}code/"]
+        if any(name.startswith(tuple(program)) for name in self._members):
+            raise CheckpointError(
+                f"{self._path!r} is a program of TorchScript, not a checkpoint; save its values "
+                "where it was made: torch.save(torch.jit.load(path).state_dict(), new_path)"
+            )
+
+    def _refuse(self, name: object) -> CheckpointError:
+        hint = "Save the state dict alone: torch.save(model.state_dict(), path)"
+        return CheckpointError(
+            f"{self._path!r} names '{name}', which a checkpoint of tensors does not need and which "
+            f"could run code; nothing was run or loaded. {hint}"
+        )
+
+    def _name(self, name: Global) -> Any:
+        text = str(name)
+        module = name.module
+        if text in _CALLS or text in _INERT:
+            return name
+        if module in ("torch", "torch.storage") and name.name in _STORAGES:
+            return name
+        if module == "torch" and name.name in _DTYPES:
+            return name
+        raise self._refuse(name)
+
+    def _call(self, function: Any, arguments: tuple[Any, ...]) -> Any:
+        text = str(function) if isinstance(function, Global) else ""
+        if text in _INERT:
+            return _Inert(text)
+        if text not in _CALLS:
+            raise self._refuse(function if text else type(function).__name__)
+        try:
+            return self._meant(text, arguments)
+        except (TypeError, ValueError) as error:
+            raise self._damaged(f"a call of {text} with impossible arguments") from error
+
+    def _meant(self, text: str, arguments: tuple[Any, ...]) -> Any:
+        if text in _ORDERED:
+            pairs = arguments[0] if text == _ORDERED[0] and arguments else []
+            made: dict[Any, Any] = {}
+            self._spend(len(pairs))
+            for key, value in pairs:
+                if not isinstance(key, str | int):
+                    raise TypeError("a key that is neither text nor a number")
+                made[key] = value
+            return made
+        if text in _SETS or text == _BYTES:
+            return _Inert(text)
+        if text == _SIZE:
+            (sizes,) = arguments
+            check_shape(sizes, f"a size in {self._path!r}")
+            return tuple(sizes)
+        if text == _REBUILDS[0]:
+            return self._tensor(*arguments[:4], None, *arguments[6:])
+        if text == _REBUILDS[1]:
+            return self._tensor(*arguments[:4], *arguments[6:])
+        if not isinstance(arguments[0], _Tensor):
+            raise TypeError("a parameter of what is no tensor")
+        return arguments[0]
+
+    def _spend(self, count: int) -> None:
+        """One list may be named, and copied, again and again."""
+        self._budget -= count
+        if self._budget < 0:
+            raise self._damaged(f"dicts of more than {_MAX_LEAVES} items")
+
+    def _state(self, target: Any, state: Any) -> Any:
+        """A state dict carries version numbers as an attribute; they are of no use here."""
+        if isinstance(target, dict | _Inert | _Tensor):
+            return target
+        raise self._refuse(type(target).__name__)
+
+    def _stored(self, identifier: Any) -> _Storage:
+        if type(identifier) is not tuple or len(identifier) != 5:
+            raise self._damaged("something stored elsewhere that is no storage")
+        kind, storage, key, _, count = identifier
+        text = storage.name if isinstance(storage, Global) else ""
+        if kind != "storage" or text not in _STORAGES or not isinstance(key, str):
+            raise self._damaged("something stored elsewhere that is no storage")
+        if not (key.isascii() and key.isdigit()) or type(count) is not int or count < 0:
+            raise self._damaged(f"an impossible storage, {key[:40]!r}")
+        member = self._members.get(f"{self._prefix}data/{key}")
+        dtype = _STORAGES[text]
+        nbytes = count * (dtype.itemsize if dtype else 1)
+        if member is None or member.deflated or member.size != nbytes:
+            there = "is not there" if member is None else f"has {member.size}"
+            raise self._damaged(f"a storage of {nbytes} bytes, but 'data/{key}' {there}")
+        made = _Storage(key, dtype, member.offset, nbytes)
+        if self._storages.setdefault(key, made) != made:
+            raise self._damaged(f"the storage '{key}' with two dtypes")
+        return made
+
+    def _tensor(
+        self,
+        storage: Any,
+        offset: Any,
+        shape: Any,
+        strides: Any,
+        dtype: Any = None,
+        bits: Any = None,
+        *_: Any,
+    ) -> _Tensor:
+        if not isinstance(storage, _Storage):
+            raise TypeError("a tensor upon no storage")
+        chosen = storage.dtype if dtype is None else _DTYPES.get(getattr(dtype, "name", ""))
+        if chosen is None:
+            raise self._damaged("a tensor of an unknown dtype")
+        numbers = (offset, *shape, *strides)
+        whole = all(type(number) is int for number in numbers)
+        if not whole or len(shape) != len(strides) or min(offset, *strides, 0) < 0:
+            raise self._damaged("a tensor whose offset, shape and strides are no sizes")
+        check_shape(tuple(shape), f"a tensor in {self._path!r}")
+        last = offset + sum((n - 1) * s for n, s in zip(shape, strides, strict=True))
+        held = storage.nbytes // chosen.itemsize
+        if last >= held if 0 not in shape else offset > held:
+            raise self._damaged(
+                f"a tensor that reaches to element {last} of a storage of {held} elements"
+            )
+        bits = bits if isinstance(bits, dict) else {}
+        return _Tensor(
+            storage,
+            chosen,
+            offset,
+            tuple(shape),
+            tuple(strides),
+            bits.get("conj") is True and chosen.kind == "c",
+            bits.get("neg") is True and chosen.kind != "b",
+        )
+
+    def _damaged(self, what: str) -> CheckpointError:
+        return CheckpointError(f"{self._path!r} is damaged: it describes {what}")
+
+
+# -- names and ties -------------------------------------------------------------------------------
+
+
+def _flattened(root: Any, path: str) -> tuple[dict[str, _Tensor], dict[str, str], tuple[str, ...]]:
+    """Tensors and plain values by name, and what was left out."""
+    tensors: dict[str, _Tensor] = {}
+    metadata: dict[str, str] = {}
+    inert: list[str] = []
+    left = [_MAX_LEAVES, _MAX_NAMES]
+
+    def visit(value: Any, names: tuple[str, ...]) -> None:
+        left[0] -= 1
+        left[1] -= sum(map(len, names)) + len(names)
+        if min(left) < 0 or len(names) > _MAX_DEPTH:
+            raise CheckpointError(
+                f"{path!r} is nested more than {_MAX_DEPTH} deep, or holds more than {_MAX_LEAVES} "
+                f"values, or names of more than {_MAX_NAMES} characters; it is not to be trusted"
+            )
+        name = ".".join(names)
+        if isinstance(value, dict):
+            for key, held in value.items():
+                visit(held, (*names, str(key)))
+        elif isinstance(value, list) or type(value) is tuple:
+            for i, held in enumerate(value):
+                visit(held, (*names, str(i)))
+        elif name in tensors or name in metadata:
+            raise CheckpointError(f"{path!r} holds two values that are both called '{name}'")
+        elif isinstance(value, _Tensor):
+            tensors[name] = value
+        elif isinstance(value, int | float | None) or (
+            isinstance(value, str) and len(value) <= _MAX_TEXT
+        ):
+            metadata[name] = json.dumps(value)
+        else:
+            inert.append(f"'{name}' ({value if isinstance(value, Global) else _kind(value)})")
+
+    visit(root, ("0",) if isinstance(root, _Tensor) else ())
+    if isinstance(root, _Tensor):
+        metadata = {"ansatz.arrays": json.dumps({"kind": "array", "names": ["0"]})}
+    if "\0" in "".join(tensors):
+        raise CheckpointError(f"{path!r} holds a name with NUL")
+    notes = (f"left out, being no tensors: {', '.join(inert[:10])}",) if inert else ()
+    return tensors, metadata, notes
+
+
+def _kind(value: Any) -> str:
+    return value.name if isinstance(value, _Inert) else type(value).__name__
+
+
+def _ties_of(tensors: dict[str, _Tensor]) -> Ties:
+    """Which names are the same view of the same storage."""
+    first: dict[tuple[Any, ...], str] = {}
+    ties: Ties = {}
+    for name, tensor in tensors.items():
+        if 0 in tensor.shape:
+            continue
+        kept = first.get(tensor.identity)
+        transposed = first.get(tensor.flipped.identity) if kept is None else None
+        if kept is not None:
+            ties[kept] = (*ties.get(kept, ()), Alias(name))
+        elif transposed is not None:
+            ties[transposed] = (*ties.get(transposed, ()), Alias(name, transposed=True))
+        else:
+            first[tensor.identity] = name
+    return ties

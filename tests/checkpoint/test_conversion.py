@@ -1,0 +1,167 @@
+"""From any format to any: nothing is lost silently, and a failure leaves the old file."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import ansatz as az
+from ansatz import nn
+from ansatz.checkpoint import Rule, convert, load_arrays, open_file, save_arrays
+from ansatz.checkpoint.dtypes import EXTENSIONS, NUMPY, exact_stand_in
+
+FORMATS = Path(__file__).parent.parent / "formats"
+HELD = {
+    "bf16": np.arange(6).astype(jnp.bfloat16).reshape(2, 3),
+    "float8": np.arange(4).astype(jnp.float8_e4m3fn),
+    "complex": np.array([1 + 2j, -1j], "complex64"),
+    "truth": np.array([True, False]),
+    "counter": np.array([-(2**40)]),
+}
+
+
+def same(a: dict[str, Any], b: dict[str, Any]) -> bool:
+    return a.keys() == b.keys() and all(
+        a[k].dtype == b[k].dtype and a[k].shape == b[k].shape and a[k].tobytes() == b[k].tobytes()
+        for k in a
+    )
+
+
+def test_every_dtype_survives_there_and_back(tmp_path: Path) -> None:
+    save_arrays(tmp_path / "a.safetensors", HELD)
+    convert(tmp_path / "a.safetensors", tmp_path / "b.npz")
+    convert(tmp_path / "b.npz", tmp_path / "c.safetensors")
+    assert same(load_arrays(tmp_path / "c.safetensors"), HELD)
+
+
+def test_what_a_format_cannot_hold_stops_it_and_is_named(tmp_path: Path) -> None:
+    held = {name: HELD[name] for name in ("bf16", "float8", "counter")}
+    save_arrays(tmp_path / "a.safetensors", held)
+    save_arrays(tmp_path / "b.params", {"old": np.ones(1)})
+    with pytest.raises(az.CheckpointError, match=r"'float8' is float8_e4m3fn: it becomes") as e:
+        convert(tmp_path / "a.safetensors", tmp_path / "b.params")
+    assert "bf16" not in str(e.value)  # MXNet has it.
+    assert list(load_arrays(tmp_path / "b.params")) == ["old"]
+    done = convert(tmp_path / "a.safetensors", tmp_path / "b.params", lossy=True)
+    assert len(done.losses) == 1
+    loaded = load_arrays(tmp_path / "b.params")
+    assert loaded["bf16"].dtype == jnp.bfloat16
+    np.testing.assert_array_equal(loaded["float8"], HELD["float8"].astype(loaded["float8"].dtype))
+    save_arrays(tmp_path / "a.safetensors", HELD)
+    with pytest.raises(az.CheckpointError, match=r"can hold neither complex64 \('complex'\)"):
+        convert(tmp_path / "a.safetensors", tmp_path / "b.params", lossy=True)
+
+
+@pytest.mark.parametrize("name", [*NUMPY, *EXTENSIONS])
+def test_a_stand_in_holds_every_value(name: str) -> None:
+    dtype = NUMPY.get(name) or EXTENSIONS[name]
+    stand_in = exact_stand_in(dtype, frozenset(NUMPY.values()))
+    if stand_in is None:
+        assert name in ("bool", "int64", "uint64", "float64", "complex128")
+        return
+    if dtype.itemsize > 2:
+        return
+    whole = np.arange(1 << 8 * dtype.itemsize, dtype=f"u{dtype.itemsize}")
+    whole = whole & 15 if name.endswith("int4") else whole
+    every = whole.view(dtype)
+    with np.errstate(invalid="ignore"):  # Some of them are NaN.
+        back = every.astype(stand_in).astype(dtype)
+        finite = every == every
+    np.testing.assert_array_equal(back[finite], every[finite])
+
+
+def test_ties_and_metadata_pass_from_pytorch_on(tmp_path: Path) -> None:
+    convert(
+        FORMATS / "torch_checkpoint.pt",
+        tmp_path / "a.safetensors",
+        select="model.*",
+        rename=Rule("model.module.*", "*"),
+    )
+    contents = open_file(tmp_path / "a.safetensors")
+    assert list(contents.entries) == ["0.weight"]
+    assert contents.ties["0.weight"][0].name == "1.weight"
+    assert contents.metadata["epoch"] == "7"
+    net = nn.Sequential(nn.Embedding(5, 3), nn.Linear(3, 5, bias=False))
+    assert net.load(tmp_path / "a.safetensors").missing_keys == []
+    convert(tmp_path / "a.safetensors", tmp_path / "b.npz", aliases=True)
+    assert list(load_arrays(tmp_path / "b.npz")) == ["0.weight"]
+
+
+def test_a_tie_that_a_format_cannot_tell_is_written_as_copies(tmp_path: Path) -> None:
+    with pytest.raises(az.CheckpointError, match="mxnet cannot tell ties"):
+        convert(FORMATS / "torch_views.pt", tmp_path / "a.params", select="w*")
+    chosen = {"rename": {"empty": None, "scalar": None}}
+    convert(FORMATS / "torch_views.pt", tmp_path / "a.params", lossy=True, **chosen)
+    loaded = load_arrays(tmp_path / "a.params")
+    np.testing.assert_array_equal(loaded["transposed"], loaded["whole"].T)
+
+
+def test_a_cast_is_made_only_of_floating_numbers_and_never_overflows(tmp_path: Path) -> None:
+    save_arrays(tmp_path / "a.npz", {"w": np.array([1.5, -2]), "n": np.array([1, 2])})
+    convert(tmp_path / "a.npz", tmp_path / "b.npz", cast="bfloat16")
+    loaded = load_arrays(tmp_path / "b.npz")
+    assert (loaded["w"].dtype, loaded["n"].dtype) == (jnp.bfloat16, np.dtype("int64"))
+    save_arrays(tmp_path / "a.npz", {"w": np.array([1e300])})
+    with pytest.raises(az.CheckpointError, match="1 of 1 values are too large for float16"):
+        convert(tmp_path / "a.npz", tmp_path / "b.npz", cast="float16")
+    assert load_arrays(tmp_path / "b.npz")["n"].tolist() == [1, 2]
+
+
+def test_a_file_can_be_converted_into_its_own_place(tmp_path: Path) -> None:
+    save_arrays(tmp_path / "a.npz", {"w": np.ones(3)})
+    convert(tmp_path / "a.npz", tmp_path / "a.npz", rename={"w": "v"})
+    assert list(load_arrays(tmp_path / "a.npz")) == ["v"]
+
+
+def test_an_array_is_held_in_memory_only_while_it_is_written(tmp_path: Path) -> None:
+    many = {f"w{i}": np.zeros(1 << 17) for i in range(16)}  # 16 MiB in all
+    save_arrays(tmp_path / "a.safetensors", many)
+    del many
+    tracemalloc.start()
+    convert(tmp_path / "a.safetensors", tmp_path / "b.npz")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 5 << 20
+
+
+WRITE_FOR_EVER = """
+import sys
+import numpy as np
+from ansatz.checkpoint import convert, save_arrays
+folder, ending = sys.argv[1:]
+save_arrays(f"{folder}/one.npz", {"w": np.zeros(200_000)})
+save_arrays(f"{folder}/two.npz", {"w": np.ones(200_000)})
+print("ready", flush=True)
+while True:
+    convert(f"{folder}/one.npz", f"{folder}/out{ending}")
+    convert(f"{folder}/two.npz", f"{folder}/out{ending}")
+"""
+
+
+def test_a_process_that_is_killed_while_writing_leaves_a_whole_file(tmp_path: Path) -> None:
+    # A cheap form of tests/formats/kill_writers.py, which kills hundreds.
+    ending = ".safetensors"
+    writer = subprocess.Popen(
+        [sys.executable, "-c", WRITE_FOR_EVER, str(tmp_path), ending],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "JAX_PLATFORMS": "cpu"},
+    )
+    assert writer.stdout is not None
+    with writer, writer.stdout:
+        assert writer.stdout.readline() == b"ready\n"
+        deadline = time.monotonic() + 60
+        while not (tmp_path / f"out{ending}").exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(0.05)
+        writer.send_signal(signal.SIGKILL)
+    found = load_arrays(tmp_path / f"out{ending}")["w"]
+    assert found.shape == (200_000,)
+    assert found.min() == found.max()

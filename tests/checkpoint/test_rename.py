@@ -1,0 +1,189 @@
+"""Renaming on the way into a network: names, layouts, ready-made tables, and other shapes."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import ansatz as az
+from ansatz import nn
+from ansatz.checkpoint import Rule, rename_tables, strip_prefix
+from ansatz.checkpoint.rename import renaming
+
+
+def new_names(rename: Any, *names: str) -> list[str | None]:
+    function = renaming(rename, names, "the file")
+    return [function(name).name for name in names]
+
+
+@pytest.mark.parametrize(
+    ("rename", "name", "expected"),
+    [
+        ({"h.*.w": "blocks.*.weight"}, "h.3.w", "blocks.3.weight"),
+        ({"*.a.*": "*.b.*"}, "x.a.y", "x.b.y"),
+        ({"*.a.*": "b.*"}, "x.a.y", "b.x"),
+        ({"h.*": None}, "h.1", None),
+        ({"h.*": "x", "h.1": "y"}, "h.1", "y"),
+        (Rule("h.*", "g.*"), "no", "no"),
+        (Rule(re.compile(r"layer(\d+)"), r"layers.\1"), "net.layer12.w", "net.layers.12.w"),
+        (Rule(re.compile("^a"), ""), "ab", "b"),
+        (Rule("*", None), "x", None),
+        (strip_prefix("module."), "module.module.w", "module.w"),
+        (strip_prefix("module."), "submodule.w", "submodule.w"),
+        ([strip_prefix("model."), {"h.*": "g.*"}, str.upper], "model.h.1", "G.1"),
+        # A star is only a star: brackets and question marks are letters.
+        (Rule("a[0]?", "b"), "a[0]?", "b"),
+    ],
+)
+def test_a_name_is_changed(rename: Any, name: str, expected: str | None) -> None:
+    assert new_names(rename, name) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("rename", "message"),
+    [
+        ({"h.*": "g"}, r"speaks of 'h\.\*', but the file holds no such name; it holds 'w'"),
+        ([strip_prefix("w"), {"w": "v"}], "speaks of 'w'.*it holds ''"),
+        ({"*": "*.*"}, r"has more \* than the pattern"),
+    ],
+)
+def test_a_renaming_that_cannot_be_meant_is_refused(rename: Any, message: str) -> None:
+    with pytest.raises(az.CheckpointError, match=message):
+        new_names(rename, "w")
+
+
+def test_what_is_no_renaming_is_explained() -> None:
+    with pytest.raises(TypeError, match="a mapping, a function, a Rule or a list of these"):
+        new_names([3], "w")
+
+
+def test_a_rule_turns_axes_before_shapes_are_compared_and_settled() -> None:
+    kernel = np.arange(24, dtype="float32").reshape(1, 2, 3, 4)
+
+    class Convolution(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = az.Parameter((4, None, 1, 2))
+
+    net = Convolution()
+    net.load_state_dict({"kernel": kernel}, rename=Rule("kernel", "weight", transpose=(3, 2, 0, 1)))
+    np.testing.assert_array_equal(net.weight.value, kernel.transpose(3, 2, 0, 1))
+    with pytest.raises(az.CheckpointError, match=r"the axes \(1, 0\), but its shape is \(1, 2"):
+        net.load_state_dict({"w": kernel}, rename=Rule("w", "weight", transpose=(1, 0)))
+
+
+def test_a_tie_that_a_rule_turns_on_one_side_is_a_transposed_tie(tmp_path: Any) -> None:
+    tied = nn.Sequential(nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False))
+    az.tie(tied, "0.weight", "1.weight")
+    tied.save(tmp_path / "a.safetensors")
+    net = nn.Sequential(nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False))
+    net.load(tmp_path / "a.safetensors", rename=Rule("1.weight", transpose=True))
+    np.testing.assert_array_equal(net[0].weight.value, tied[0].weight.value)
+    np.testing.assert_array_equal(net[1].weight.value, tied[0].weight.value.T)
+
+
+def test_gpt_2_of_hugging_face_computes_the_same() -> None:
+    # Its layers hold (in, out) and compute x @ weight + bias.
+    rng = np.random.default_rng(0)
+    weight, bias = rng.normal(size=(3, 9)).astype("f4"), rng.normal(size=9).astype("f4")
+    held = {
+        "transformer.h.0.attn.c_attn.weight": weight,
+        "transformer.h.0.attn.c_attn.bias": bias,
+        "transformer.h.0.attn.bias": np.tril(np.ones((1, 1, 4, 4), "f4")),
+        "transformer.h.0.attn.masked_bias": np.array(-1e4, "f4"),
+    }
+
+    class Attention(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.c_attn = nn.Dense(9)
+
+    class Block(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.attn = Attention()
+
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.blocks = [Block()]
+
+    net = Model()
+    net.load_state_dict(held, rename=[*rename_tables.GPT2, {"h.*": "blocks.*"}])
+    x = rng.normal(size=(2, 3)).astype("f4")
+    np.testing.assert_allclose(net.blocks[0].attn.c_attn(x), x @ weight + bias, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("table", "name", "expected"),
+    [
+        ("BERT", "bert.layer.0.LayerNorm.gamma", "layer.0.LayerNorm.weight"),
+        ("BERT", "bert.embeddings.position_ids", None),
+        ("BERT", "cls.predictions.bias", "cls.predictions.bias"),
+        ("LLAMA", "model.layers.0.self_attn.rotary_emb.inv_freq", None),
+        ("LLAMA", "model.layers.0.mlp.up_proj.weight", "layers.0.mlp.up_proj.weight"),
+        ("LLAMA", "lm_head.weight", "lm_head.weight"),
+        (
+            "TORCHVISION",
+            "features.denseblock1.denselayer1.norm.1.weight",
+            "features.denseblock1.denselayer1.norm1.weight",
+        ),
+        ("GLUONCV", "features.0.gamma", "features.0.weight"),
+        ("GLUONCV", "resnetv10_batchnorm0_beta", "resnetv10_batchnorm0_bias"),
+        ("GPT2", "transformer.h.0.attn.c_attn.bias", "h.0.attn.c_attn.bias"),
+        ("KERAS", "layers.batch_normalization_2.3", "batch_normalization_2.running_var"),
+        ("KERAS", "layers.dense.1", "dense.bias"),
+        ("FLAX", "params.block.Dense_0.kernel", "block.Dense_0.weight"),
+        ("FLAX", "batch_stats.BatchNorm_0.var", "BatchNorm_0.running_var"),
+    ],
+)
+def test_a_ready_made_table_knows_the_names(table: str, name: str, expected: str | None) -> None:
+    assert new_names(getattr(rename_tables, table), name) == [expected]
+
+
+def test_a_gluon_network_is_loaded_from_its_own_file() -> None:
+    path = Path(__file__).parent.parent / "formats" / "mxnet1_net.params"
+    net = nn.Sequential(nn.Identity(), nn.BatchNorm(2), nn.Dense(3))
+    plan = net.plan_load(path, rename=[*rename_tables.GLUONCV, Rule("0.*", None)])
+    assert plan.ok, plan
+    assert plan.commit().missing_keys == []
+
+
+# -- another shape --------------------------------------------------------------------------------
+
+
+def trained() -> nn.Sequential:
+    net = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 5))
+    net.initialize(seed=0)
+    return net
+
+
+def test_a_head_of_another_shape_is_left_or_drawn_anew_on_request() -> None:
+    state = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 7)).state_dict()
+    for choice, status in (("skip", "kept"), ("reinitialise", "reinitialised")):
+        net = trained()
+        before = np.array(net[1].weight.value)
+        report = net.load_state_dict(state, on_shape=choice)
+        assert report.paths(status) == ["1.weight", "1.bias"]
+        assert report.paths("match") == ["0.weight", "0.bias"]
+        np.testing.assert_array_equal(net[0].weight.value, state["0.weight"])
+        assert net[1].weight.shape == (5, 2)
+        assert np.array_equal(net[1].weight.value, before) is (choice == "skip")
+
+
+def test_a_head_that_waits_for_its_first_use_goes_on_waiting() -> None:
+    net = nn.Sequential(nn.Dense(2), nn.Dense(5))
+    state = nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 7)).state_dict()
+    net.load_state_dict(state, on_shape="reinitialise")
+    assert not net[1].weight.has_value
+    assert net(np.ones((1, 3), "f4")).shape == (1, 5)
+
+
+def test_another_shape_is_an_error_unless_something_else_is_asked_for() -> None:
+    state = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 7)).state_dict()
+    with pytest.raises(az.CheckpointError, match=r"\(7, 2\) in the file, \(5, 2\) in the network"):
+        trained().load_state_dict(state)
+    with pytest.raises(ValueError, match="on_shape is 'error', 'skip' or 'reinitialise'"):
+        trained().load_state_dict(state, on_shape="ignore")
