@@ -21,6 +21,7 @@ from ansatz.checkpoint import (
     keras_h5,
     mxnet_params,
     numpy_files,
+    onnx_initializers,
     safetensors,
     sharded,
     torch_zip,
@@ -87,6 +88,7 @@ FORMATS: dict[str, Format] = {
             flax_msgpack.write,
             flax_msgpack.DTYPES,
         ),
+        Format("onnx", (".onnx",), onnx_initializers.open_onnx),
         Format("gguf", (".gguf",), gguf.open_gguf),
     )
 }
@@ -99,7 +101,7 @@ _WHOLE = (
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
 )
-_NEVER_WRITTEN = (".onnx", ".pickle", ".pkl")
+_NEVER_WRITTEN = (".pickle", ".pkl")
 _SUFFIXES = {suffix: row for row in FORMATS.values() for suffix in row.suffixes}
 
 
