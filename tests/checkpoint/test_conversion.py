@@ -115,6 +115,12 @@ def test_a_cast_is_made_only_of_floating_numbers_and_never_overflows(tmp_path: P
     assert load_arrays(tmp_path / "b.npz")["n"].tolist() == [1, 2]
 
 
+def test_a_cast_to_integers_is_refused(tmp_path: Path) -> None:
+    save_arrays(tmp_path / "a.npz", {"w": np.array([1.5])})
+    with pytest.raises(az.CheckpointError, match="cast is a dtype of floating numbers, not int8"):
+        convert(tmp_path / "a.npz", tmp_path / "b.npz", cast="int8")
+
+
 def test_a_file_can_be_converted_into_its_own_place(tmp_path: Path) -> None:
     save_arrays(tmp_path / "a.npz", {"w": np.ones(3)})
     convert(tmp_path / "a.npz", tmp_path / "a.npz", rename={"w": "v"})

@@ -105,11 +105,6 @@ class Contents:
             )
         return array
 
-    def lazy(self, name: str) -> LazyArray:
-        """The array called `name`, to be read when its values are needed and forgotten then."""
-        entry = self.entries[name]
-        return LazyArray(entry.shape, entry.dtype, lambda: self.read(name))
-
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class LazyArray:

@@ -136,6 +136,10 @@ class _Job:
         self._source = source
         self._row = row
         self._cast = None if cast is None else jnp.dtype(cast)
+        if self._cast is not None and not jnp.issubdtype(self._cast, jnp.floating):
+            raise CheckpointError(
+                f"cast is a dtype of floating numbers, not {self._cast}, which would lose values"
+            )
         self._progress = progress
         self.losses: list[str] = []
 

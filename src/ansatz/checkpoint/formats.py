@@ -123,6 +123,8 @@ def open_file(path: str | os.PathLike[str]) -> Contents:
     name = os.fspath(path)
     if os.path.isdir(name):
         name = _in_folder(name)
+    elif os.path.exists(name) and not os.path.isfile(name):
+        raise CheckpointError(f"{name!r} is a device or a pipe, not a file")
     found = identify.identify(name)
     if found == "index":
         return sharded.open_index(name, _open_one)
