@@ -79,7 +79,7 @@ FORMATS: dict[str, Format] = {
             "mxnet", (".params",), mxnet_params.open_params, mxnet_params.write, mxnet_params.DTYPES
         ),
         Format("torch", (".pt", ".pth", ".bin", ".ckpt"), torch_zip.open_torch),
-        Format("keras-h5", (".h5", ".hdf5"), keras_h5.open_h5),
+        Format("keras-h5", (".h5", ".hdf5"), keras_h5.open_h5, keras_h5.write_h5, keras_h5.DTYPES),
         Format("keras", (".keras",), keras_h5.open_keras),
         Format(
             "msgpack",
