@@ -22,6 +22,7 @@ from ansatz.checkpoint import (
     mxnet_params,
     numpy_files,
     onnx_initializers,
+    orbax_folder,
     safetensors,
     sharded,
     torch_zip,
@@ -122,6 +123,9 @@ def open_file(path: str | os.PathLike[str]) -> Contents:
     """
     name = os.fspath(path)
     if os.path.isdir(name):
+        orbax = orbax_folder.find(name)
+        if orbax is not None:
+            return orbax_folder.open_orbax(orbax)
         name = _in_folder(name)
     elif os.path.exists(name) and not os.path.isfile(name):
         raise CheckpointError(f"{name!r} is a device or a pipe, not a file")
@@ -154,7 +158,8 @@ def _in_folder(folder: str) -> str:
     found = [name for name in _WHOLE if os.path.isfile(os.path.join(folder, name))]
     if not found:
         raise CheckpointError(
-            f"{folder!r} is a folder without {' or '.join(_WHOLE)}; give the name of a file in it"
+            f"{folder!r} is a folder without {' or '.join(_WHOLE)}, and no checkpoint of Orbax; "
+            "give the name of a file in it"
         )
     return os.path.join(folder, found[0])
 
