@@ -84,6 +84,14 @@ def test_diff_says_the_same_with_its_exit_status(run: Any, odd: Path, tmp_path: 
     assert "2 same, 1 changed, 1 renamed, 1 added, 1 removed" in text
 
 
+def test_diff_knows_that_a_tie_is_a_name_too(run: Any, tmp_path: Path) -> None:
+    source, target = FORMATS / "torch_views.pt", tmp_path / "a.safetensors"
+    assert run("convert", source, target)[0] == 0
+    assert "transposed" not in load_arrays(target)
+    status, text = run("diff", source, target)
+    assert (status, text.strip()) == (0, "11 same, 0 changed, 0 renamed, 0 added, 0 removed")
+
+
 def test_convert_writes_and_says_what_it_lost(run: Any, tmp_path: Path) -> None:
     source, target = FORMATS / "torch_checkpoint.pt", tmp_path / "a.params"
     words = ("convert", source, target, "--select", "model.*", "--strip", "model.module.")

@@ -83,7 +83,8 @@ def diff(a: str, b: str) -> int:
         a: The first file.
         b: The second file.
     """
-    one, two = formats.open_file(a), formats.open_file(b)
+    # One file may hold twice what the other only tells to be tied.
+    one, two = formats.open_file(a).with_aliases(), formats.open_file(b).with_aliases()
     with _progress(one, list(one.entries)) as told:
         found = difference(one, two, told)
     if found:

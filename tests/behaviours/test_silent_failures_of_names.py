@@ -169,12 +169,15 @@ def test_S_21_a_load_names_everything_that_it_did_not_fill():
     net = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm(3))
     before = net.state_dict()
     state = {"0.weight": jnp.ones((3, 3)), "0.bias": jnp.ones(3), "1.weight": jnp.ones(3)}
-    missing = ["1.bias", "1.running_mean", "1.running_var", "1.num_batches_tracked"]
+    missing = ["1.bias", "1.running_mean", "1.running_var"]
     with pytest.raises(az.CheckpointError) as caught:
         net.load_state_dict(state)
     assert all(path in str(caught.value) for path in missing)
     assert unchanged(net, before)
-    assert net.load_state_dict(state, strict=False).missing_keys == missing
+    report = net.load_state_dict(state, strict=False)
+    assert report.missing_keys == missing
+    # Only PyTorch counts batches: other files may leave that out, and the report says that they do.
+    assert report.paths("optional") == ["1.num_batches_tracked"]
     np.testing.assert_array_equal(net[1].running_var.value, before["1.running_var"])
 
 

@@ -162,9 +162,9 @@ def test_PT_6_a_prefix_is_taken_off_on_request_and_suggested(prefix: str):
     """The error says which prefix all names have too much, and what to write."""
     net = nn.Sequential(nn.Linear(3, 3))
     state = {prefix + path: value + 1 for path, value in net.state_dict().items()}
-    with pytest.raises(az.CheckpointError, match=rf"removeprefix\('{prefix}'\)"):
+    with pytest.raises(az.CheckpointError, match=rf"strip_prefix\('{prefix}'\)"):
         net.load_state_dict(state)
-    net.load_state_dict(state, rename=lambda name: name.removeprefix(prefix))
+    net.load_state_dict(state, rename=az.checkpoint.strip_prefix(prefix))
     assert unchanged(net, {path.removeprefix(prefix): value for path, value in state.items()})
 
 

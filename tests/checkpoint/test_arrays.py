@@ -105,3 +105,10 @@ def test_the_order_of_many_items_is_that_of_the_list(tmp_path: Path) -> None:
     assert [int(i) for i in load_arrays(tmp_path / "a.safetensors")] == list(range(12))
     order = safetensors.read_header(tmp_path / "a.safetensors").metadata["ansatz.arrays"]
     assert json.loads(order)["kind"] == "list"
+
+
+@pytest.mark.parametrize("suffix", [".params", ".msgpack", ".npy"])
+def test_a_format_that_cannot_tell_a_list_refuses_it(tmp_path: Path, suffix: str) -> None:
+    with pytest.raises(az.CheckpointError, match="cannot tell that this is a list; pass a dict"):
+        save_arrays(tmp_path / f"a{suffix}", [np.ones(2)])
+    assert list(tmp_path.iterdir()) == []

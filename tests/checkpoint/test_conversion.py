@@ -15,8 +15,9 @@ import pytest
 
 import ansatz as az
 from ansatz import nn
-from ansatz.checkpoint import Rule, convert, load_arrays, open_file, save_arrays
+from ansatz.checkpoint import Rule, convert, load_arrays, open_file, safetensors, save_arrays
 from ansatz.checkpoint.dtypes import EXTENSIONS, NUMPY, exact_stand_in
+from ansatz.checkpoint.ties import Alias, encode
 
 FORMATS = Path(__file__).parent.parent / "formats"
 HELD = {
@@ -92,7 +93,7 @@ def test_ties_and_metadata_pass_from_pytorch_on(tmp_path: Path) -> None:
     net = nn.Sequential(nn.Embedding(5, 3), nn.Linear(3, 5, bias=False))
     assert net.load(tmp_path / "a.safetensors").missing_keys == []
     convert(tmp_path / "a.safetensors", tmp_path / "b.npz", aliases=True)
-    assert list(load_arrays(tmp_path / "b.npz")) == ["0.weight"]
+    assert list(load_arrays(tmp_path / "b.npz")) == ["0.weight", "1.weight"]
 
 
 def test_a_tie_that_a_format_cannot_tell_is_written_as_copies(tmp_path: Path) -> None:
@@ -104,6 +105,36 @@ def test_a_tie_that_a_format_cannot_tell_is_written_as_copies(tmp_path: Path) ->
     np.testing.assert_array_equal(loaded["transposed"], loaded["whole"].T)
 
 
+def tied_file(path: Path) -> nn.Sequential:
+    net = nn.Sequential(nn.Linear(2, 3, bias=False), nn.Linear(3, 2, bias=False))
+    az.tie(net, "0.weight", "1.weight", transpose=True)
+    net.save(path)
+    return net
+
+
+def test_a_name_that_a_file_only_tells_is_written_where_it_cannot_be_told(tmp_path: Path) -> None:
+    net = tied_file(tmp_path / "a.safetensors")
+    convert(tmp_path / "a.safetensors", tmp_path / "b.params", lossy=True)
+    loaded = load_arrays(tmp_path / "b.params")
+    np.testing.assert_array_equal(loaded["1.weight"], net[1].weight.value)
+    convert(tmp_path / "a.safetensors", tmp_path / "c.npz", select="1.*")
+    assert list(load_arrays(tmp_path / "c.npz")) == ["0.weight"]
+    fresh = nn.Sequential(nn.Linear(2, 3, bias=False), nn.Linear(3, 2, bias=False))
+    fresh.load(tmp_path / "c.npz")
+    np.testing.assert_array_equal(fresh[1].weight.value, net[1].weight.value)
+
+
+def test_names_that_are_said_to_be_tied_but_differ_are_both_written(tmp_path: Path) -> None:
+    told = encode({"a": (Alias("b"), Alias("c"))}, {"a", "b", "c"})
+    held = {"a": np.ones(2), "b": np.zeros(2), "c": np.ones(2)}
+    safetensors.write(tmp_path / "a.safetensors", held, told)
+    convert(tmp_path / "a.safetensors", tmp_path / "b.safetensors")
+    contents = open_file(tmp_path / "b.safetensors")
+    assert set(contents.entries) == {"a", "b"}
+    assert contents.ties == {"a": (Alias("c"),)}
+    assert contents.read("b").tolist() == [0, 0]
+
+
 def test_a_cast_is_made_only_of_floating_numbers_and_never_overflows(tmp_path: Path) -> None:
     save_arrays(tmp_path / "a.npz", {"w": np.array([1.5, -2]), "n": np.array([1, 2])})
     convert(tmp_path / "a.npz", tmp_path / "b.npz", cast="bfloat16")
@@ -113,6 +144,12 @@ def test_a_cast_is_made_only_of_floating_numbers_and_never_overflows(tmp_path: P
     with pytest.raises(az.CheckpointError, match="1 of 1 values are too large for float16"):
         convert(tmp_path / "a.npz", tmp_path / "b.npz", cast="float16")
     assert load_arrays(tmp_path / "b.npz")["n"].tolist() == [1, 2]
+
+
+def test_a_cast_to_integers_is_refused(tmp_path: Path) -> None:
+    save_arrays(tmp_path / "a.npz", {"w": np.array([1.5])})
+    with pytest.raises(az.CheckpointError, match="cast is a dtype of floating numbers, not int8"):
+        convert(tmp_path / "a.npz", tmp_path / "b.npz", cast="int8")
 
 
 def test_a_file_can_be_converted_into_its_own_place(tmp_path: Path) -> None:

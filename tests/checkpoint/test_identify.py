@@ -1,13 +1,18 @@
 """What files of other formats look like."""
 
 import io
+import os
 import pickle
+import shutil
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from ansatz.checkpoint.identify import describe
+import ansatz as az
+from ansatz.checkpoint import load_arrays
+from ansatz.checkpoint.identify import describe, identify
 
 
 def npy() -> bytes:
@@ -62,3 +67,35 @@ def test_who_has_a_pickle_is_told_how_to_convert_it() -> None:
     assert "safetensors.torch.save_file(torch.load(path, weights_only=True)" in (
         describe(pickle.dumps([1], protocol=4)) or ""
     )
+
+
+def test_a_device_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(az.CheckpointError, match="is a device or a pipe"):
+        load_arrays(tmp_path / "pipe")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("torch_state_dict.pt", "torch"),
+        ("sharded/pytorch_model.bin.index.json", "index"),
+        ("mxnet1_net.params", "mxnet"),
+        ("mxnet2_net.params", "npz"),
+        ("mxnet2_one.params", "npy"),
+        ("keras.weights.h5", "keras-h5"),
+        ("keras.keras", "keras"),
+        ("flax.msgpack", "msgpack"),
+        ("gguf.gguf", "gguf"),
+        ("onnx.onnx", "onnx"),
+        ("torch_dtypes.expected.safetensors", "safetensors"),
+        ("torch_legacy.pth", None),
+        ("make_torch.py", None),
+    ],
+)
+def test_a_file_is_known_by_its_content_whatever_its_name(
+    tmp_path: Path, name: str, expected: str | None
+) -> None:
+    formats = Path(__file__).parent.parent / "formats"
+    shutil.copy(formats / name, tmp_path / "weights.dat")
+    assert identify(tmp_path / "weights.dat") == expected

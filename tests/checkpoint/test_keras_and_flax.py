@@ -58,6 +58,22 @@ def test_bfloat16_of_keras_is_bfloat16() -> None:
         np.testing.assert_array_equal(found["layers.dense.0"].astype("f4"), expected["kernel"])
 
 
+def test_what_is_written_for_keras_comes_back(tmp_path: Path) -> None:
+    held = {
+        "layers.dense.0": np.asfortranarray(np.arange(6.0).reshape(2, 3)),
+        "layers.dense.1": jnp.ones(3, jnp.bfloat16),
+        "layers.dense_1.0": np.array(True),
+    }
+    save_arrays(tmp_path / "a.weights.h5", held)
+    found = load_arrays(tmp_path / "a.weights.h5")
+    for name, array in held.items():
+        assert (found[name].dtype, found[name].shape) == (array.dtype, array.shape)
+        np.testing.assert_array_equal(found[name], array)
+    with pytest.raises(az.CheckpointError, match=r"such as 'layers\.dense\.0', and '0\.weight'"):
+        save_arrays(tmp_path / "a.weights.h5", {"0.weight": np.ones(1)})
+    assert set(load_arrays(tmp_path / "a.weights.h5")) == set(held)
+
+
 def test_arrays_of_flax_are_read_also_in_chunks() -> None:
     contents = open_file(FORMATS / "flax.msgpack")
     with np.load(FORMATS / "flax.expected.npz") as expected:

@@ -133,7 +133,9 @@ def test_names_that_leave_a_folder_are_not_written(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("held", [[], [np.ones(1)] * 2, jnp.ones(2, jnp.bfloat16)])
+@pytest.mark.parametrize(
+    "held", [{}, {"a": np.ones(1), "b": np.ones(1)}, jnp.ones(2, jnp.bfloat16)]
+)
 def test_a_single_array_file_holds_one_array_of_numpys_dtypes(tmp_path: Path, held: Any) -> None:
     with pytest.raises(az.CheckpointError, match=r"use \.npz"):
         save_arrays(tmp_path / "a.npy", held)

@@ -62,6 +62,9 @@ def write(folder: Path) -> None:
     }
     save_arrays(folder / "net.params", gluon)
 
+    keras = {"layers.dense.0": np.arange(6.0).reshape(2, 3), "layers.dense.1": np.ones(3)}
+    save_arrays(folder / "ours.weights.h5", {k: v.astype("f4") for k, v in keras.items()})
+
     tied = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
     az.tie(tied, "0.weight", "1.weight")
     tied.save(folder / "tied.safetensors")
@@ -69,6 +72,7 @@ def write(folder: Path) -> None:
 
 
 def check(folder: Path) -> None:
+    import keras
     from flax import serialization
     from safetensors import safe_open
 
@@ -92,6 +96,10 @@ def check(folder: Path) -> None:
             assert str(array.dtype) == dtype, (reader, name, array.dtype)
             assert np.abs(array).astype("f8").ravel().tolist() == values, (reader, name)
         print(f"{reader} reads {len(found)} of {len(expected)} arrays")
+    model = keras.Sequential([keras.layers.Input((2,)), keras.layers.Dense(3)])
+    model.load_weights(folder / "ours.weights.h5")
+    assert np.asarray(model(np.array([[1.0, 2]]))).tolist() == [[7, 10, 13]]
+    print(f"Keras {keras.__version__} loads ours.weights.h5 and computes with it")
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from ansatz.core.errors import CheckpointError
 from ansatz.core.operators import ArrayOperators
 
 _KIND = "ansatz.arrays"
+_ARTICLES = {"list": "a list", "tuple": "a tuple", "array": "a single array"}
 
 
 def save_arrays(path: str | os.PathLike[str], arrays: Any) -> None:
@@ -54,6 +55,11 @@ def save_arrays(path: str | os.PathLike[str], arrays: Any) -> None:
     order = json.dumps({"kind": kind, "names": list(held)}, ensure_ascii=False)
     # In an archive, a dict has its order anyway; foreign readers meet no entry but its own.
     told = kind != "dict" or target.name == "safetensors"
+    if kind != "dict" and not target.keeps_metadata and (kind, target.name) != ("array", "npy"):
+        raise CheckpointError(
+            f"{os.fspath(path)!r} was not written: {target.name} cannot tell that this is "
+            f"{_ARTICLES[kind]}; pass a dict, or use .npz or .safetensors"
+        )
     assert target.write is not None
     target.write(os.fspath(path), held, {_KIND: order} if told else {})
 

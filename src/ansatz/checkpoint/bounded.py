@@ -51,6 +51,11 @@ class Cursor:
         self._file.seek(self.offset)
         return start
 
+    def jump(self, offset: int) -> None:
+        """Go on at another place, which is known to be in the file."""
+        self.offset = offset
+        self._file.seek(offset)
+
     def require(self, count: int, what: str) -> None:
         """Refuse a count that goes beyond the end of the file."""
         if count > self.remaining:

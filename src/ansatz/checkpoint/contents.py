@@ -105,10 +105,24 @@ class Contents:
             )
         return array
 
-    def lazy(self, name: str) -> LazyArray:
-        """The array called `name`, to be read when its values are needed and forgotten then."""
-        entry = self.entries[name]
-        return LazyArray(entry.shape, entry.dtype, lambda: self.read(name))
+    def with_aliases(self) -> Contents:
+        """The same with an entry for every name, also for those that the file only tells."""
+        entries = dict(self.entries)
+        told: dict[str, tuple[str, bool]] = {}
+        for kept, others in self.ties.items():
+            for alias in others:
+                if alias.name not in entries:
+                    told[alias.name] = (kept, alias.transposed)
+                    shape = self.entries[kept].shape
+                    shape = shape[::-1] if alias.transposed else shape
+                    entries[alias.name] = Entry(shape, self.entries[kept].dtype, held="tied")
+
+        def fetch(name: str) -> NDArray[Any]:
+            kept, transposed = told.get(name, (name, False))
+            array = self.fetch(kept)
+            return np.array(array.T, order="C") if transposed else array
+
+        return dataclasses.replace(self, entries=entries, fetch=fetch)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from ansatz.checkpoint.dtypes import exact_stand_in
 from ansatz.checkpoint.formats import Format, format_for, open_file
 from ansatz.checkpoint.rename import Rename
 from ansatz.checkpoint.source import Source, source_of
-from ansatz.checkpoint.ties import FORMAT, TIES, Ties, encode
+from ansatz.checkpoint.ties import FORMAT, TIES, Alias, Ties, encode
 from ansatz.core.errors import CheckpointError
 from ansatz.core.paths import name_matches
 
@@ -93,19 +93,20 @@ def convert(
     contents = open_file(source)
     row = format_for(target)
     found = source_of(contents).renamed(rename)
-    chosen = [
-        name
-        for name, stored in found.entries.items()
-        if select is None or name_matches(select, stored.name)
-    ]
+    ties = {kept: others for kept, others in found.ties.items() if others}
+    if not contents.format.startswith("torch"):  # Whose ties are one storage.
+        ties = {kept: _truly_tied(found, kept, others) for kept, others in ties.items()}
+    if aliases or not row.keeps_metadata:
+        found, ties = dataclasses.replace(found, ties=ties).with_aliases(), {}
+    chosen = [name for name in found.entries if _picked(select, name, found, ties)]
     if select is not None and not chosen:
         raise CheckpointError(f"{select!r} picks nothing of {found.label}")
+    ties = {kept: others for kept, others in ties.items() if kept in chosen and others}
+    told = {alias.name for others in ties.values() for alias in others}
     job = _Job(found, row, cast, progress)
-    ties = _ties_among(found.ties, chosen, keep=row.keeps_metadata and not aliases)
-    written = [name for name in chosen if name not in _told_elsewhere(ties)]
-    arrays = {name: job.array(name) for name in written}
+    arrays = {name: job.array(name) for name in chosen if name not in told}
     metadata = job.metadata(contents, ties, arrays)
-    if not ties and any(found.ties.values()) and not aliases and not row.keeps_metadata:
+    if contents.ties and not row.keeps_metadata and not aliases:
         job.losses.append(f"{row.name} cannot tell ties: tied arrays are written as copies")
     _check_no_loss(job.losses, os.fspath(source), os.fspath(target), row, lossy=lossy)
     assert row.write is not None
@@ -136,6 +137,10 @@ class _Job:
         self._source = source
         self._row = row
         self._cast = None if cast is None else jnp.dtype(cast)
+        if self._cast is not None and not jnp.issubdtype(self._cast, jnp.floating):
+            raise CheckpointError(
+                f"cast is a dtype of floating numbers, not {self._cast}, which would lose values"
+            )
         self._progress = progress
         self.losses: list[str] = []
 
@@ -190,13 +195,24 @@ class _Job:
         return {**kept, **told} if self._row.keeps_metadata else {}
 
 
-def _ties_among(ties: Ties, chosen: list[str], *, keep: bool) -> Ties:
-    known = set(chosen)
-    return {name: others for name, others in ties.items() if keep and name in known and others}
+def _picked(select: str | None, name: str, source: Source, ties: Ties) -> bool:
+    """Whether a selection picks an entry, by its name in the source or by one tied to it."""
+    names = [name, source.entries[name].name, *(alias.name for alias in ties.get(name, ()))]
+    return select is None or any(name_matches(select, each) for each in names)
 
 
-def _told_elsewhere(ties: Ties) -> set[str]:
-    return {alias.name for others in ties.values() for alias in others}
+def _truly_tied(source: Source, kept: str, others: tuple[Alias, ...]) -> tuple[Alias, ...]:
+    """The names whose own bytes, if they have any, say the same."""
+    return tuple(alias for alias in others if _says_the_same(source, kept, alias))
+
+
+def _says_the_same(source: Source, kept: str, alias: Alias) -> bool:
+    if alias.name not in source.entries:
+        return True
+    one, other = source.read(kept), source.read(alias.name)
+    one = one.T if alias.transposed else one
+    same = (one.shape, one.dtype) == (other.shape, other.dtype)
+    return same and values.largest_difference(one, other) is None
 
 
 def _check_read_back(target: str, arrays: Mapping[str, LazyArray]) -> None:

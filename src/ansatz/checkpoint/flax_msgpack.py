@@ -4,7 +4,8 @@ Needs msgpack (`pip install ansatz-nn[flax]`). An array is extension 1: again Me
 dtype and bytes; a NumPy scalar is extension 3. Large arrays are split into chunks by Flax and are
 joined here. Nested names are joined by dots. Numbers and text become metadata.
 
-Everything is in one piece of MessagePack, so the whole file is read to list it.
+Everything is in one piece of MessagePack, so the whole file is read to list it; each array is then
+read from its own place.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ansatz.checkpoint.contents import Contents, Entry, Opened, check_shape, checked, native
+from ansatz.checkpoint.contents import Contents, Entry, Opened, check_shape, native, read_plain
 from ansatz.checkpoint.dtypes import EXTENSIONS, NUMPY
 from ansatz.checkpoint.writing import check_gathered, nbytes_of, write_verified
 from ansatz.core.errors import CheckpointError
@@ -45,9 +46,10 @@ def _msgpack() -> Any:
 
 
 class _Array:
-    """An array in the file: its description, and its bytes."""
+    """An array in the file: its description, and where its bytes stand."""
 
     def __init__(self, raw: bytes, what: str) -> None:
+        self.offset = 0
         try:
             shape, dtype, self.body = _msgpack().unpackb(raw, raw=False, strict_map_key=False)
             dtype = dtype.decode() if isinstance(dtype, bytes) else dtype
@@ -64,9 +66,20 @@ class _Array:
                 "bytes; it is damaged"
             )
 
-    def value(self) -> NDArray[Any]:
-        """The array."""
-        return np.frombuffer(self.body, self.dtype).reshape(self.shape).copy()
+    def place(self, raw: bytes, start: int) -> int:
+        """Find the bytes again, from `start` on, and forget them; returns where they end.
+
+        Should equal bytes stand before them, these serve as well.
+        """
+        self.offset = raw.index(self.body, start)
+        end = self.offset + len(self.body)
+        self.body = b""
+        return end
+
+    @property
+    def pieces(self) -> list[Entry]:
+        """Where the values stand."""
+        return [Entry(self.shape, self.dtype, self.offset)]
 
 
 def open_msgpack(path: str | os.PathLike[str]) -> Contents:
@@ -80,22 +93,28 @@ def open_msgpack(path: str | os.PathLike[str]) -> Contents:
         opened = Opened(name, file)
         arrays, metadata = _flattened(file.read(), name)
     entries = {key: Entry(a.shape, a.dtype) for key, a in arrays.items()}
-    del arrays  # A file may be large: what was needed of it is read again.
+    places = {key: a.pieces for key, a in arrays.items()}
 
     def fetch(asked: str) -> NDArray[Any]:
+        what = f"'{asked}' in {name!r}"
         with opened.again() as again:
-            found, _ = _flattened(again.read(), name)
-        return checked(found[asked].value(), f"'{asked}' in {name!r}")
+            pieces = [read_plain(again, piece, what) for piece in places[asked]]
+        whole = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+        return whole.reshape(entries[asked].shape)
 
     return Contents(name, "msgpack", entries, fetch, metadata)
 
 
 def _flattened(raw: bytes, path: str) -> tuple[dict[str, Any], dict[str, str]]:
     what = f"{path!r}"
+    end = 0
 
     def extension(code: int, held: bytes) -> Any:
+        nonlocal end
         if code in (_ARRAY, _SCALAR):
-            return _Array(held, what)
+            array = _Array(held, what)
+            end = array.place(raw, end)  # They come in the order of the file.
+            return array
         raise CheckpointError(f"{what} holds an unknown extension ({code})")
 
     try:
@@ -149,11 +168,8 @@ class _Joined:
     def __init__(self, shape: tuple[int, ...], chunks: list[_Array]) -> None:
         self.shape = shape
         self.dtype = chunks[0].dtype
-        self._chunks = chunks
-
-    def value(self) -> NDArray[Any]:
-        """The array."""
-        return np.concatenate([chunk.value() for chunk in self._chunks]).reshape(self.shape)
+        self.pieces = [piece for chunk in chunks for piece in chunk.pieces]
+        """Where the values stand."""
 
 
 def _joined(held: dict[str, Any], what: str) -> _Joined:

@@ -21,6 +21,8 @@ from ansatz.checkpoint import (
     keras_h5,
     mxnet_params,
     numpy_files,
+    onnx_initializers,
+    orbax_folder,
     safetensors,
     sharded,
     torch_zip,
@@ -78,7 +80,7 @@ FORMATS: dict[str, Format] = {
             "mxnet", (".params",), mxnet_params.open_params, mxnet_params.write, mxnet_params.DTYPES
         ),
         Format("torch", (".pt", ".pth", ".bin", ".ckpt"), torch_zip.open_torch),
-        Format("keras-h5", (".h5", ".hdf5"), keras_h5.open_h5),
+        Format("keras-h5", (".h5", ".hdf5"), keras_h5.open_h5, keras_h5.write_h5, keras_h5.DTYPES),
         Format("keras", (".keras",), keras_h5.open_keras),
         Format(
             "msgpack",
@@ -87,6 +89,7 @@ FORMATS: dict[str, Format] = {
             flax_msgpack.write,
             flax_msgpack.DTYPES,
         ),
+        Format("onnx", (".onnx",), onnx_initializers.open_onnx),
         Format("gguf", (".gguf",), gguf.open_gguf),
     )
 }
@@ -99,7 +102,7 @@ _WHOLE = (
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
 )
-_NEVER_WRITTEN = (".onnx", ".pickle", ".pkl")
+_NEVER_WRITTEN = (".pickle", ".pkl")
 _SUFFIXES = {suffix: row for row in FORMATS.values() for suffix in row.suffixes}
 
 
@@ -120,7 +123,12 @@ def open_file(path: str | os.PathLike[str]) -> Contents:
     """
     name = os.fspath(path)
     if os.path.isdir(name):
+        orbax = orbax_folder.find(name)
+        if orbax is not None:
+            return orbax_folder.open_orbax(orbax)
         name = _in_folder(name)
+    elif os.path.exists(name) and not os.path.isfile(name):
+        raise CheckpointError(f"{name!r} is a device or a pipe, not a file")
     found = identify.identify(name)
     if found == "index":
         return sharded.open_index(name, _open_one)
@@ -150,7 +158,8 @@ def _in_folder(folder: str) -> str:
     found = [name for name in _WHOLE if os.path.isfile(os.path.join(folder, name))]
     if not found:
         raise CheckpointError(
-            f"{folder!r} is a folder without {' or '.join(_WHOLE)}; give the name of a file in it"
+            f"{folder!r} is a folder without {' or '.join(_WHOLE)}, and no checkpoint of Orbax; "
+            "give the name of a file in it"
         )
     return os.path.join(folder, found[0])
 

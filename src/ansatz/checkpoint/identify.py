@@ -27,6 +27,7 @@ _NAMES = {
     b"GGUF": "gguf",
     b"\x12\x01\x00\x00\x00\x00\x00\x00": "mxnet",
 }
+_AFTER_VERSION = b"\x12\x1a\x22\x28\x32\x3a\x42"  # the tags of ModelProto's next fields
 _LOCAL_NAME = 30  # where the name of the first member stands in a ZIP archive
 _TORCH_MEMBERS = ("data.pkl", ".data/serialization_id", ".format_version", "byteorder")
 # What torch.save wrote before 1.6: a pickle of this number, then several more.
@@ -105,8 +106,8 @@ def _weakly(head: bytes) -> str | None:
             if 0xA0 <= key <= 0xBF or key in (0xD9, 0xDA):
                 return "msgpack"
     # The version of ONNX's format, then a producer or a graph.
-    if head[:1] == b"\x08" and 1 <= head[1] <= 20 and head[2:3] in b"\x12\x1a\x22\x3a\x42":
-        return "onnx" if len(head) > 2 else None
+    if len(head) > 2 and head[0] == 0x08 and 1 <= head[1] <= 20 and head[2] in _AFTER_VERSION:
+        return "onnx"
     return None
 
 

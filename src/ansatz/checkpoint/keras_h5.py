@@ -12,26 +12,32 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
 
 from ansatz.checkpoint import zip_files
+from ansatz.checkpoint.atomic import replacing
 from ansatz.checkpoint.contents import (
     Contents,
     Entry,
     Opened,
+    bytes_of,
     check_expansion,
     check_shape,
     checked,
     native,
 )
 from ansatz.checkpoint.dtypes import EXTENSIONS, NUMPY
+from ansatz.checkpoint.writing import check_gathered
 from ansatz.core.errors import CheckpointError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+DTYPES = frozenset({*NUMPY.values(), EXTENSIONS["bfloat16"]})
+"""What can be written so that Keras loads it."""
 
 _WEIGHTS = "model.weights.h5"
 _MAX_DEPTH = 64
@@ -239,3 +245,58 @@ def _read(file: Any, dataset: _Dataset, what: str) -> NDArray[Any]:
         raw = raw.view(dataset.entry.dtype)
     array = np.asarray(raw.astype(dataset.entry.dtype, copy=False), order="C")
     return checked(array, what)
+
+
+# -- writing --------------------------------------------------------------------------------------
+
+
+def write_h5(
+    path: str | os.PathLike[str],
+    arrays: Mapping[str, Any],
+    metadata: Mapping[str, str] | None = None,
+) -> None:
+    """Write a `.weights.h5` file that Keras loads, whole or not at all; `metadata` have no place.
+
+    Args:
+        path: the file.
+        arrays: by names such as `layers.dense.0`: the place of a layer in the model, then that of
+            the weight in the layer, as `open_h5` gives them.
+        metadata: not written.
+
+    Raises:
+        CheckpointError: a name or dtype that Keras would not find again, or bytes that do not come
+            back as they were written; an older file is left as it was.
+    """
+    name = os.fspath(path)
+    datasets = {key: _place_of(key, array, name) for key, array in arrays.items()}
+    h5py = _h5py()
+    with replacing(path) as file:
+        with h5py.File(file, "w") as made:
+            for key, array in arrays.items():
+                host = np.asarray(array, order="C")
+                low = host.dtype.name in EXTENSIONS
+                made[datasets[key].path] = host.view(f"V{host.dtype.itemsize}") if low else host
+                if low:
+                    made[datasets[key].path].attrs["dtype"] = host.dtype.name
+        for key, array in arrays.items():
+            back = _read(file, datasets[key], f"'{key}' in {name!r}")
+            if bytes_of(back) != bytes_of(array):
+                raise CheckpointError(
+                    f"{name!r} was not written: '{key}' did not come back as it was written, so "
+                    "the disk or file system is faulty. An older file is left as it was."
+                )
+
+
+def _place_of(key: str, array: Any, path: str) -> _Dataset:
+    *parents, last = key.split(".")
+    sound = parents and last.isdecimal() and all(parents) and "/" not in key and "\0" not in key
+    if not sound or "vars" in parents:
+        raise CheckpointError(
+            f"{path!r} was not written: Keras finds weights by their place in a layer, such as "
+            f"'layers.dense.0', and '{key}' is no such name; pass rename"
+        )
+    if native(array.dtype) not in DTYPES:
+        raise CheckpointError(f"{path!r} was not written: '{key}' has dtype {array.dtype}")
+    check_gathered(key, array, path)
+    entry = Entry(tuple(array.shape), np.dtype(native(array.dtype)))
+    return _Dataset("/".join([*parents, "vars", last]), entry)

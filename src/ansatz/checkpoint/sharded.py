@@ -35,11 +35,10 @@ def open_index(path: str | os.PathLike[str], open_file: Callable[[str], Contents
     """
     name = os.fspath(path)
     told, metadata = _read(name)
-    folder = os.path.dirname(os.path.abspath(name))
     files = sorted(set(told.values()))
     if len(files) > _MAX_FILES:
         raise CheckpointError(f"{name!r} names {len(files)} files; {_MAX_FILES} are allowed")
-    shards = {file: open_file(_inside(folder, file, name)) for file in files}
+    shards = {file: open_file(beside(name, file)) for file in files}
     entries: dict[str, Entry] = {}
     at: dict[str, Contents] = {}
     for array, file in told.items():
@@ -93,8 +92,13 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return held
 
 
-def _inside(folder: str, file: str, index: str) -> str:
-    """The path of a file of the index."""
+def beside(index: str, file: str) -> str:
+    """The path of a file that another one names, and that stands next to it.
+
+    Raises:
+        CheckpointError: it stands elsewhere, is a link to elsewhere, or is not there.
+    """
+    folder = os.path.dirname(os.path.abspath(index))
     if file in ("", ".", "..") or any(sign in file for sign in "/\\\0:"):
         raise CheckpointError(
             f"{index!r} names the file {file!r}, which is not next to it; it is not to be trusted"

@@ -81,6 +81,15 @@ class Source:
             array = array.transpose(axes)
         return array
 
+    def with_aliases(self) -> Source:
+        """The same with an entry for every name, also for those that the file only tells."""
+        entries = dict(self.entries)
+        for kept, others in self.ties.items():
+            for alias in others:
+                turn: tuple[Axes, ...] = (None,) if alias.transposed else ()
+                entries.setdefault(alias.name, self.entries[kept].turned(turn, self.label))
+        return dataclasses.replace(self, entries=entries, ties={})
+
     def renamed(self, rename: Rename | None) -> Source:
         """The same arrays under the names, and in the layouts, that the network has for them.
 
