@@ -15,9 +15,9 @@ def windows(length, kernel, stride, before, after, ceil_mode):
     begins = range(-before, length, stride)
     end = length + after
     whole = [b for b in begins if b + kernel <= end]
-    if ceil_mode and (not whole or whole[-1] + kernel < end):
-        whole += [b for b in begins if b not in whole][:1]
-    return whole
+    # The window that is cut off begins less than a stride before the last place for a whole one.
+    cut_off = [b for b in begins if b not in whole and b + kernel - end < stride]
+    return whole + cut_off[:1] if ceil_mode else whole
 
 
 @settings(max_examples=25)

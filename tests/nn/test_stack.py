@@ -307,7 +307,7 @@ def test_a_layer_that_does_not_keep_shape_or_dtype_is_refused():
 def test_what_is_no_maker_of_layers_is_refused():
     with pytest.raises(TypeError, match="lambda"):
         nn.Stack(nn.Dense(4), 3)
-    with pytest.raises(TypeError, match="a layer of Sequential is a module"):
+    with pytest.raises(TypeError, match="a layer is a module"):
         nn.Stack(lambda: 3, 3)
     with pytest.raises(ValueError, match="n cannot be negative"):
         nn.Stack(Block, -1)
