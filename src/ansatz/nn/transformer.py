@@ -16,7 +16,7 @@ from ansatz.core.module import Module
 from ansatz.core.node import declared_in
 from ansatz.nn.activation_functions import Activation, checked_activation, spelled
 from ansatz.nn.dropout import Dropout
-from ansatz.nn.normalization import LayerNorm
+from ansatz.nn.layer_norm import LayerNorm
 from ansatz.nn.packed_attention import MultiheadAttention
 from ansatz.nn.projection import Projection
 from ansatz.nn.sizes import checked_size, checked_width, size_along
