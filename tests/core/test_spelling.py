@@ -22,6 +22,7 @@ from ansatz import nn
         (lambda: nn.Conv2D(8), "Conv2D needs kernel_size; it takes channels, kernel_size, stride"),
         (lambda: nn.Dropout(p=0.5), "it is called 'rate' here"),
         (lambda: nn.ReLU(inplace=True), "leave it out"),
+        (lambda: nn.ReLU(True), "ReLU takes nothing by position"),
         (lambda: nn.LSTM(8, 32), "LSTM takes hidden_size by position, got 2 values; give others"),
         (lambda: nn.Identity(3), "Identity takes nothing by position"),
     ],
@@ -62,7 +63,7 @@ def test_copies_are_made_without_arguments():
         (lambda net: net(jnp.ones((2, 3)), training=False), "net.train() or net.eval()"),
         (lambda net: net(), "Dense: it is called with (x)"),
         (lambda net: net([[1.0, 2.0, 3.0]]), "Dense: an input is a list, not an array"),
-        (lambda net: net((jnp.ones((2, 3)), 0)), "takes it out"),
+        (lambda net: net((jnp.ones((2, 3)), 0)), "nn.Lambda(lambda y: y[0])"),
     ],
 )
 def test_a_call_that_cannot_be_is_explained(call, hint):

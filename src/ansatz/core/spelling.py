@@ -106,11 +106,15 @@ _ATTRIBUTES: Mapping[str, str] = {
 """Attributes of modules and parameters elsewhere, and what to write here."""
 
 
+_OPEN = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
+
 class _Signature(NamedTuple):
     by_position: tuple[str, ...]
     by_name: tuple[str, ...]
     required: frozenset[str]
-    open_ended: bool
+    any_position: bool
+    any_name: bool
 
 
 @functools.cache
@@ -121,8 +125,9 @@ def _signature(function: Callable[..., Any]) -> _Signature:
     return _Signature(
         tuple(p.name for p in plain),
         tuple(p.name for p in found if p.kind is p.KEYWORD_ONLY),
-        frozenset(p.name for p in found if p.default is p.empty),
-        any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in found),
+        frozenset(p.name for p in found if p.default is p.empty and p.kind not in _OPEN),
+        any(p.kind is p.VAR_POSITIONAL for p in found),
+        any(p.kind is p.VAR_KEYWORD for p in found),
     )
 
 
@@ -133,12 +138,10 @@ def check_options(cls: type, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -
         TypeError: an option is unknown, missing, or not given by its name.
     """
     takes = _signature(cls.__init__)  # type: ignore[misc]  # It is only looked at.
-    if takes.open_ended:
-        return
     for name in kwargs:
-        if name not in takes.by_position and name not in takes.by_name:
+        if not takes.any_name and name not in takes.by_position and name not in takes.by_name:
             raise unknown_option(cls, name, takes.by_position + takes.by_name)
-    if len(args) > len(takes.by_position):
+    if not takes.any_position and len(args) > len(takes.by_position):
         named = ", ".join(takes.by_name)
         raise TypeError(
             f"{cls.__name__} takes {', '.join(takes.by_position) or 'nothing'} by position, got "
@@ -185,12 +188,14 @@ def hint_about_call(
             told = [f"{name}: {_IN_CALLS[name]}" for name in kwargs if name in _IN_CALLS]
             takes = ", ".join(signature.parameters)
             return "; ".join([f"it is called with ({takes})", *told])
+        if any(type(value).__module__ == "torch" for value in (*args, *kwargs.values())):
+            return "an input is a torch.Tensor, not an array of JAX: jnp.asarray(x.numpy())"
     if isinstance(error, AttributeError) and error.name in ("shape", "ndim", "dtype"):
         wrong = [value for value in (*args, *kwargs.values()) if value is error.obj]
         if wrong and isinstance(wrong[0], tuple):
             return (
-                f"an input is a tuple of {len(wrong[0])}, not an array; what recurrent layers and "
-                "others return begins with the output: nn.Lambda(lambda y: y[0]) takes it out"
+                f"an input is a tuple of {len(wrong[0])}, not an array; if it comes from a "
+                "recurrent layer, the output is its first part: nn.Lambda(lambda y: y[0])"
             )
         if wrong and wrong[0] is not None:
             return f"an input is a {type(wrong[0]).__name__}, not an array: jnp.asarray(x)"
