@@ -1,6 +1,8 @@
 """The command line: what it prints, and its exit status."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -131,3 +133,11 @@ def test_a_mistake_is_explained_without_a_trace(run: Any, words: Any, message: s
     assert status == 2
     assert message in text
     assert "Traceback" not in text
+
+
+def test_the_module_is_a_program_too(odd: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "ansatz.cli", "verify", odd], capture_output=True, text=True
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "odd.npz is sound" in ended.stdout

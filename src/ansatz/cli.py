@@ -240,3 +240,7 @@ def main(words: Sequence[str] | None = None) -> None:
         _err().print(f"[red]{escape(str(error))}[/red]", soft_wrap=True)
         sys.exit(1 if words[:1] == ["verify"] and isinstance(error, AnsatzError) else 2)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+if __name__ == "__main__":
+    main()

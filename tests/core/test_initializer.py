@@ -208,7 +208,7 @@ def test_initialisers_have_names(name, expected):
 
 
 def test_an_unknown_name_is_refused_where_it_is_written_with_a_hint():
-    with pytest.raises(TypeError, match=r"did you mean 'xavier'\?.*known names: .*zeros"):
+    with pytest.raises(ValueError, match=r"did you mean 'xavier'\?.*known names: .*zeros"):
         nn.Dense(3, weight_init="xavir")
 
 

@@ -3,6 +3,7 @@ import re
 import pytest
 
 import ansatz as az
+from ansatz import nn
 from ansatz.core.paths import find, names_of, replace
 from tests.core.layers import Affine, Chain
 
@@ -58,11 +59,19 @@ def test_a_selector_that_picks_nothing_warns_with_all_names():
         assert len(tied().collect_params("*.scale")) == 0
 
 
+def test_a_warning_does_not_list_hundreds_of_names():
+    net = nn.Sequential(*(nn.Dense(1) for _ in range(50)))
+    with pytest.warns(az.UnmatchedRuleWarning, match=r"5\.bias and 88 more \(net") as caught:
+        net.freeze("*.scale")
+    assert len(str(caught[0].message)) < 300
+
+
 @pytest.mark.parametrize(
     ("selector", "hint"),
     [
         (r"layers\.\d\.weight", r"pass re\.compile\(…\) for a regular expression"),
         ("layers.0.wieght", "did you mean 'layers.0.weight'"),
+        ("layers", r"all below is 'layers\.\*'"),
     ],
 )
 def test_a_selector_that_picks_nothing_comes_with_a_hint(selector, hint):

@@ -130,17 +130,17 @@ def test_names_stand_for_the_defaults(names, kind):
 
 
 @pytest.mark.parametrize(
-    ("name", "message"),
+    ("name", "error", "message"),
     [
-        ("xaver", "no initialiser is called 'xaver'; did you mean 'xavier'"),
-        ("Ortogonal", "did you mean 'orthogonal'"),
-        ("constant", r"'constant' alone .* needs value: write Constant\(value\)"),
-        (init.Sparse, r"Sparse alone .* needs sparsity: write Sparse\(sparsity\)"),
-        ("load", r"'load' alone .* needs arrays: write Load\(arrays\)"),
+        ("xaver", ValueError, "no initialiser is called 'xaver'; did you mean 'xavier'"),
+        ("Ortogonal", ValueError, "did you mean 'orthogonal'"),
+        ("constant", TypeError, r"'constant' alone .* needs value: write Constant\(value\)"),
+        (init.Sparse, TypeError, r"Sparse alone .* needs sparsity: write Sparse\(sparsity\)"),
+        ("load", TypeError, r"'load' alone .* needs arrays: write Load\(arrays\)"),
     ],
 )
-def test_a_wrong_name_is_refused_where_it_is_written(name, message):
-    with pytest.raises(TypeError, match=message):
+def test_a_wrong_name_is_refused_where_it_is_written(name, error, message):
+    with pytest.raises(error, match=message):
         nn.Dense(2, weight_init=name)
 
 

@@ -34,10 +34,16 @@ def test_low_precision_is_kept_and_close(name, dtype):
     close(y, layer(jnp.asarray(X, dtype).astype("float32")), rtol=5e-2, atol=5e-2)
 
 
-# Threshold replaces all that is not above it, NaN included, as its formula says.
-@pytest.mark.parametrize("name", sorted(LAYERS.keys() - {"Threshold"}))
+@pytest.mark.parametrize("name", LAYERS)
 def test_nan_stays_nan(name):
     assert np.isnan(LAYERS[name]().eval()(jnp.array([jnp.nan, jnp.nan]))).all()
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_nan_stays_nan_where_a_sum_is_compiled_into_the_same_loop(name):
+    layer = LAYERS[name]().eval()
+    total = az.jit(lambda layer, x: layer(x).sum())
+    assert np.isnan(total(layer, jnp.full((8, 3, 16, 16), jnp.nan)))
 
 
 def test_slopes_start_at_a_quarter_whatever_the_default():

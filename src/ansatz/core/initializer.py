@@ -381,6 +381,7 @@ def as_initializer(choice: Any) -> Initializer:
 
     Raises:
         TypeError: `choice` is none of these; raised where it is written, not when it is used.
+        ValueError: no initialiser has this name; likewise.
     """
     if isinstance(choice, Initializer):
         return choice
@@ -389,7 +390,7 @@ def as_initializer(choice: Any) -> Initializer:
             kind = Initializer.by_name[choice.lower()]
         except KeyError:
             known = sorted(Initializer.by_name)
-            raise TypeError(
+            raise ValueError(
                 f"no initialiser is called {choice!r}{did_you_mean(choice.lower(), known)} "
                 f"(known names: {', '.join(known)})"
             ) from None

@@ -35,6 +35,7 @@ from ansatz.core.node import (
 )
 from ansatz.core.parameter import Parameter, State
 from ansatz.core.paths import Selector, find, unreached
+from ansatz.core.spelling import check_options, hint_about_call
 
 Hook = Callable[..., Any]
 
@@ -81,6 +82,8 @@ class Module(Node):
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Made in training mode, whether or not the subclass calls `super().__init__()`."""
+        if args or kwargs:
+            check_options(cls, args, kwargs)
         self = super().__new__(cls)
         self.__dict__["training"] = True
         return self
@@ -146,6 +149,8 @@ class Module(Node):
         if site is None:
             site = CallSite(self, self._own_line(), args, kwargs, error)
             error._ansatz_site = site  # type: ignore[attr-defined]
+            if hint := hint_about_call(self.forward, args, kwargs, error):
+                error.add_note(f"{type(self).__name__}: {hint}")
         site.seen_from(self, error)
         raise error
 

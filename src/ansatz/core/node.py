@@ -21,9 +21,10 @@ from ansatz.core.containers import (
     track,
 )
 from ansatz.core.declared import Declared
-from ansatz.core.errors import StructureError, TieError, did_you_mean, format_shape
+from ansatz.core.errors import StructureError, TieError, format_shape
 from ansatz.core.parameter import Parameter
 from ansatz.core.shapes import Shape, merge_shapes
+from ansatz.core.spelling import no_attribute
 
 _MISSING = object()
 _PLAIN = (bool, int, float, str, bytes, type(None))
@@ -85,8 +86,7 @@ class Node:
         # Only called for what is missing, and when a property raised AttributeError itself.
         if isinstance(getattr(type(self), name, None), property):
             return object.__getattribute__(self, name)
-        hint = did_you_mean(name, [*self.__dict__, *dir(type(self))]) if name[:1] != "_" else ""
-        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}{hint}")
+        raise no_attribute(self, name, (*self.__dict__, *dir(type(self))))
 
     # -- names --------------------------------------------------------------------------------
 

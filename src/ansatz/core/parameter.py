@@ -13,6 +13,7 @@ from ansatz.core import clock
 from ansatz.core.cell import UNSET
 from ansatz.core.declared import Declared, on_device
 from ansatz.core.initializer import FanAxes, Initializer, Spec
+from ansatz.core.spelling import SpelledOtherwise, no_attribute
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
@@ -101,6 +102,7 @@ class Parameter(Declared):
     __slots__ = ("_grad", "_grad_req", "_trainable")
 
     _kind = "parameter"
+    requires_grad = SpelledOtherwise()
 
     def __init__(
         self,
@@ -128,6 +130,12 @@ class Parameter(Declared):
         self._trainable = trainable
         self._grad_req: GradReq = "write"
         self.grad_req = grad_req if trainable else "null"
+
+    def __getattr__(self, name: str) -> Any:
+        # Only called for what is missing, and when a property raised AttributeError itself.
+        if isinstance(getattr(type(self), name, None), property):
+            return object.__getattribute__(self, name)
+        raise no_attribute(self, name, dir(type(self)))
 
     @property
     def base(self) -> Parameter:

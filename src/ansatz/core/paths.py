@@ -108,6 +108,10 @@ def name_matches(glob: str, name: str) -> bool:
     return name == glob or fnmatch.fnmatchcase(name, glob) or fnmatch.fnmatchcase(f".{name}", glob)
 
 
+_LISTED = 12
+"""How many parameters a warning lists."""
+
+
 def warn_unmatched(selector: Selector, known: Mapping[str, Any], remark: str = "") -> None:
     """Warn that a selector picked nothing."""
     text = getattr(selector, "pattern", selector)
@@ -115,11 +119,15 @@ def warn_unmatched(selector: Selector, known: Mapping[str, Any], remark: str = "
     if isinstance(selector, str):
         if _is_regex(selector) and _regex_would_match(selector, known):
             hint = "; strings are globs, pass re.compile(…) for a regular expression"
+        elif any(path.startswith(f"{selector}.") for path in known):
+            hint = f"; all below is '{selector}.*'"
         else:
             hint = did_you_mean(selector, known)
+    listed = ", ".join([*known][:_LISTED]) or "none"
+    if len(known) > _LISTED:
+        listed += f" and {len(known) - _LISTED} more (net.collect_params() lists them)"
     warnings.warn(
-        f"the selector {text!r} matched no parameter{hint}{remark}; the parameters are: "
-        f"{', '.join(known) or 'none'}",
+        f"the selector {text!r} matched no parameter{hint}{remark}; the parameters are: {listed}",
         UnmatchedRuleWarning,
         stacklevel=4,
     )

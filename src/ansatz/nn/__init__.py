@@ -1,5 +1,7 @@
 """Layers, containers and losses."""
 
+from typing import TYPE_CHECKING
+
 from ansatz import init
 from ansatz.core.module import Module
 from ansatz.nn.activation_functions import (
@@ -117,6 +119,7 @@ from ansatz.nn.recurrent import GRU, LSTM, RNN
 from ansatz.nn.recurrent_cells import GRUCell, LSTMCell, RNNCell
 from ansatz.nn.separable import DepthwiseConv2D, SeparableConv2D
 from ansatz.nn.slopes import PReLU, RReLU
+from ansatz.nn.spelling import no_such_name
 from ansatz.nn.stack import Stack
 from ansatz.nn.stateless import Flatten, Identity, Lambda
 from ansatz.nn.torch_conv import (
@@ -155,6 +158,13 @@ from ansatz.nn.transformer import (
     TransformerEncoder,
     TransformerEncoderLayer,
 )
+
+if not TYPE_CHECKING:  # To a type checker, every name would be there.
+
+    def __getattr__(name: str) -> None:
+        """Say what a name of another library is called here."""
+        raise no_such_name(name, __all__)
+
 
 __all__ = [
     "CELU",

@@ -45,7 +45,8 @@ def _activation(*options: str) -> Callable[[F], F]:
 @_activation()
 def relu(x: jax.Array) -> jax.Array:
     """`max(x, 0)`; the derivative at 0 is 0."""
-    return jax.nn.relu(x)
+    # Not jnp.maximum: where XLA sums it up in the same loop on CPUs, NaN becomes 0.
+    return jnp.where(x <= 0, jnp.zeros((), x.dtype), x)
 
 
 @_activation()
@@ -69,7 +70,9 @@ def elu(x: jax.Array, alpha: float = 1.0) -> jax.Array:
 @_activation("alpha")
 def celu(x: jax.Array, alpha: float = 1.0) -> jax.Array:
     """`x` where positive, else `alpha (exp(x / alpha) - 1)`."""
-    return jax.nn.celu(x, alpha)
+    # Not jax.nn.celu, which takes a maximum: see relu.
+    negative = jnp.where(x <= 0, x, jnp.zeros((), x.dtype))
+    return jnp.where(x <= 0, alpha * jnp.expm1(negative / alpha), x)
 
 
 @_activation()
@@ -123,7 +126,7 @@ def softplus(x: jax.Array, beta: float = 1.0) -> jax.Array:
 @_activation("threshold", "value")
 def threshold(x: jax.Array, threshold: float = 0.0, value: float = 0.0) -> jax.Array:
     """`x` where it is above `threshold`, else `value`."""
-    return jnp.where(x > threshold, x, jnp.asarray(value, x.dtype))
+    return jnp.where(x <= threshold, jnp.asarray(value, x.dtype), x)
 
 
 # -- sigmoids -------------------------------------------------------------------------------------

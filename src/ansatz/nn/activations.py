@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 
 from ansatz.core.module import Module
+from ansatz.core.spelling import unknown_option
 from ansatz.nn import activation_functions as functions
 
 
@@ -32,7 +33,7 @@ class ActivationLayer(Module):
     def __init__(self, **options: Any) -> None:
         super().__init__()
         for name in options.keys() - set(self._options):
-            raise TypeError(f"{type(self).__name__} has no option {name!r}")
+            raise unknown_option(type(self), name, self._options)
         for name in self._options:
             setattr(self, name, options[name])
 

@@ -265,7 +265,8 @@ class Trainer:
 
     def __repr__(self) -> str:
         loss = getattr(self._loss, "__qualname__", repr(self._loss))
-        return f"Trainer({type(self._net).__name__}, {len(self._paths)} parameters, loss={loss})"
+        trained = sum(parameter.trainable for parameter in self._net.parameters())
+        return f"Trainer({type(self._net).__name__}, {trained} parameters, loss={loss})"
 
     # -- following the network ----------------------------------------------------------------
 

@@ -1,0 +1,101 @@
+"""What other libraries call layers and losses: hints for names that `ansatz.nn` does not have."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+from ansatz.core.errors import did_you_mean
+
+_ELSEWHERE: Mapping[str, str] = {
+    "Activation": 'nn.ReLU() and the like, or activation="relu" of the layer before',
+    "Add": "nn.Residual(...)",
+    "BCELoss": "nn.binary_cross_entropy(..., from_logits=False)",
+    "BCEWithLogitsLoss": "nn.binary_cross_entropy(..., from_logits=True)",
+    "BatchStat": "az.State",
+    "Block": "nn.Module",
+    "Buffer": "az.State",
+    "CTCLoss": "nn.ctc_loss, a function",
+    "Concatenate": "nn.Concurrent(...), or jnp.concatenate in a forward",
+    "ConstantPad2d": "jnp.pad",
+    "CosineEmbeddingLoss": "nn.cosine_embedding_loss, a function",
+    "CosineSimilarity": "a line of jnp",
+    "CrossEntropyLoss": "nn.softmax_cross_entropy, a function",
+    "DataParallel": "jax.device_put of each batch with a NamedSharding; the network stays as it is",
+    "Dropout1d": "nn.Dropout(rate, axes=2)",
+    "Dropout2d": "nn.Dropout(rate, axes=(2, 3)), or axes=(1, 2) with the channels last",
+    "Dropout3d": "nn.Dropout(rate, axes=(2, 3, 4)), or axes=(1, 2, 3) with the channels last",
+    "Embed": "nn.Embedding",
+    "F": "nn itself: nn.relu, nn.softmax_cross_entropy, …",
+    "GaussianNLLLoss": "nn.gaussian_loss, a function",
+    "HybridBlock": "nn.Module",
+    "HybridSequential": "nn.Sequential",
+    "InputLayer": "not needed: the first call tells every size",
+    "KLDivLoss": "nn.kl_divergence, a function",
+    "L1Loss": "nn.l1_loss, a function",
+    "L2Loss": "nn.l2_loss, a function, without Gluon's factor 1/2",
+    "Layer": "nn.Module",
+    "List": "a plain list",
+    "MSELoss": "nn.l2_loss, a function",
+    "Model": "nn.Module, or nn.Sequential",
+    "ModuleDict": "a plain dict",
+    "ModuleList": "a plain list",
+    "NLLLoss": "nn.nll_loss, a function",
+    "Param": "az.Parameter",
+    "Parameter": "az.Parameter",
+    "ParameterDict": "a plain dict of az.Parameter",
+    "ParameterList": "a plain list of az.Parameter",
+    "PoissonNLLLoss": "nn.poisson_loss, a function",
+    "Rngs": "not needed: net.initialize(seed=0) draws every value",
+    "SigmoidBinaryCrossEntropyLoss": "nn.binary_cross_entropy(..., from_logits=True)",
+    "SoftMarginLoss": "nn.binary_cross_entropy(..., (targets + 1) / 2, from_logits=True)",
+    "Softmax2d": "nn.Softmax(axis=1)",
+    "SoftmaxCrossEntropyLoss": "nn.softmax_cross_entropy, a function",
+    "SyncBatchNorm": "nn.BatchNorm, whose statistics are those of the whole batch",
+    "TripletMarginLoss": "nn.triplet_loss, a function",
+    "Upsample": "jax.image.resize",
+    "ZeroPad2d": "jnp.pad, or padding= of the layer behind",
+    "binary_cross_entropy_with_logits": "nn.binary_cross_entropy(..., from_logits=True)",
+    "conv2d": "jax.lax.conv_general_dilated, or the layer nn.Conv2D",
+    "cross_entropy": "nn.softmax_cross_entropy",
+    "dropout": "the layer nn.Dropout",
+    "functional": "nn itself: nn.relu, nn.softmax_cross_entropy, …",
+    "mse_loss": "nn.l2_loss",
+    "one_hot": "jax.nn.one_hot",
+    "utils": "nn.weight_norm, nn.spectral_norm; for packed sequences, lengths= of the layer",
+}
+"""Names elsewhere that differ from ours by more than capitals, and what to write here."""
+
+_PATTERNS: tuple[tuple[str, str], ...] = (
+    (r"^LazyLinear$", "Dense"),
+    (r"^Lazy(\w+\d)d$", r"\1D"),
+    (r"^Conv(\d)DTranspose$", r"ConvTranspose\1D"),
+    (r"AveragePooling", "AvgPool"),
+    (r"MaxPooling", "MaxPool"),
+    (r"Normalization$", "Norm"),
+)
+"""Families of such names."""
+
+
+def no_such_name(name: str, known: Iterable[str]) -> AttributeError:
+    """The error about a name that `ansatz.nn` does not have.
+
+    Args:
+        name: what was asked for.
+        known: the names that are there.
+    """
+    known = set(known)
+    ours = name
+    for pattern, replacement in _PATTERNS:
+        ours = re.sub(pattern, replacement, ours)
+    if ours not in known:
+        ours = {other.lower(): other for other in known}.get(ours.lower(), "")
+    if name in _ELSEWHERE:
+        hint = f"; here it is {_ELSEWHERE[name]}"
+    elif name.startswith("SpatialDropout"):
+        hint = "; here it is nn.Dropout(rate, axes=...), with the axes of space"
+    elif ours:
+        hint = f"; here it is nn.{ours}"
+    else:
+        hint = "" if name.startswith("_") else did_you_mean(name, known)
+    return AttributeError(f"module 'ansatz.nn' has no attribute {name!r}{hint}", name=name)
