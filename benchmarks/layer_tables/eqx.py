@@ -69,8 +69,8 @@ TABLE: Table = {
     "Dense(512), 3-D input": lambda: tokens(nn.Linear(256, 512, key=key)),
     "BatchNorm": batch_norm,
     "GroupNorm(8)": lambda: nn.GroupNorm(8, 64),
-    "LayerNorm": lambda: tokens(nn.LayerNorm(256)),
-    "RMSNorm": lambda: tokens(nn.RMSNorm(256)),
+    "LayerNorm": lambda: tokens(nn.LayerNorm(512)),
+    "RMSNorm": lambda: tokens(nn.RMSNorm(512)),
     "Dropout(0.5)": lambda: Built(
         lambda layer, x, key: layer(x, key=key), nn.Dropout(0.5), (jax.random.key(0),)
     ),

@@ -73,8 +73,10 @@ def _along(x: jax.Array, axis: int, count: int, combine: Combine) -> jax.Array:
     period, phases = n // repeats, count // repeats
     phase = np.arange(phases)
     start, end = phase * period // phases, -(-(phase + 1) * period // phases)
-    x = x.reshape(*x.shape[:axis], repeats, period, *x.shape[axis + 1 :])
-    cells = axis + 1
+    cells = axis
+    if repeats > 1:
+        x = x.reshape(*x.shape[:axis], repeats, period, *x.shape[axis + 1 :])
+        cells = axis + 1
     if phases <= _MOST_SLICES:
         parts = [
             combine(jax.lax.slice_in_dim(x, int(a), int(b), axis=cells), (cells,), None)
@@ -84,10 +86,10 @@ def _along(x: jax.Array, axis: int, count: int, combine: Combine) -> jax.Array:
     else:
         # Windows of unequal length are filled up with their own last cell.
         seen = start[:, None] + np.arange((end - start).max())
-        there = np.expand_dims(seen < end[:, None], tuple(range(2, x.ndim - axis)))
+        there = np.expand_dims(seen < end[:, None], tuple(range(2, x.ndim - cells + 1)))
         x = jnp.take(x, np.minimum(seen, end[:, None] - 1), axis=cells)
         y = combine(x, (cells + 1,), there)
-    return y.reshape(*y.shape[:axis], count, *y.shape[axis + 2 :])
+    return y if repeats == 1 else y.reshape(*y.shape[:axis], count, *y.shape[axis + 2 :])
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
