@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from ansatz.core.errors import ShapeError, format_shape
 from ansatz.core.module import Module
-from ansatz.nn.pool import adaptive_avg_pool, adaptive_max_pool
+from ansatz.nn.adaptive_pool import adaptive_avg_pool, adaptive_max_pool
 from ansatz.nn.sizes import checked_size
 from ansatz.nn.spatial import check_axes, checked_layout, spatial_axes, spatial_sizes, spelled_size
 

@@ -1,4 +1,4 @@
-"""Pooling as operations: the largest or the average of the cells in each window.
+"""Pooling as operations: the largest or the average of the cells in each sliding window.
 
 Where several cells of a window are the largest, the derivative goes to the first of them in
 row-major order, and NaN is larger than everything, as in PyTorch. Averages are summed in float32 at
@@ -92,71 +92,3 @@ def _reduce_window(
         x, initial, combine, size, stride, pads, window_dilation=dilation
     )
     return y
-
-
-# -- windows that share out the axis -------------------------------------------------------------
-
-
-@functools.partial(jax.jit, static_argnums=(1, 2, 3))
-def adaptive_max_pool(
-    x: jax.Array, axes: tuple[int, ...], counts: tuple[int | None, ...], keepdims: bool = True
-) -> jax.Array:
-    """The largest cell of each of `counts` windows that share out the axes.
-
-    Window `i` of `m` over `n` cells reaches from `⌊i n / m⌋` up to, but not including,
-    `⌈(i + 1) n / m⌉`.
-    """
-    # From the last axis on, so that the first of several largest cells is the row-major first.
-    for axis, count in reversed(tuple(zip(axes, counts, strict=True))):
-        if count is not None:
-            windows, _ = _shared_out(x, axis, count)
-            x = _first_largest(windows, axis + 1)
-    return x if keepdims else x.squeeze(axes)
-
-
-@functools.partial(jax.jit, static_argnums=(1, 2, 3))
-def adaptive_avg_pool(
-    x: jax.Array, axes: tuple[int, ...], counts: tuple[int | None, ...], keepdims: bool = True
-) -> jax.Array:
-    """The average of each of `counts` windows that share out the axes."""
-    y = at_least_float32(x)
-    for axis, count in zip(axes, counts, strict=True):
-        if count is not None:
-            windows, belongs = _shared_out(y, axis, count)
-            if belongs is None:
-                y = windows.mean(axis + 1)
-                continue
-            shape = [1] * windows.ndim
-            shape[axis : axis + 2] = belongs.shape
-            # What is zero here may be infinite there, so it is left out instead of multiplied.
-            kept = jnp.where(belongs.reshape(shape), windows, 0)
-            sizes = belongs.sum(1).reshape(shape[: axis + 1] + shape[axis + 2 :])
-            y = kept.sum(axis + 1) / sizes.astype(y.dtype)
-    y = y.astype(floating_dtype_of(x))
-    return y if keepdims else y.squeeze(axes)
-
-
-def _shared_out(
-    x: jax.Array, axis: int, count: int
-) -> tuple[jax.Array, np.ndarray[tuple[int, int], np.dtype[np.bool]] | None]:
-    """The axis as two, `(windows, cells)`, and which cells belong to a window if not all do.
-
-    Windows of unequal length are filled up with their own last cell.
-    """
-    n = x.shape[axis]
-    if n % count == 0:
-        shape = (*x.shape[:axis], count, n // count, *x.shape[axis + 1 :])
-        return x.reshape(shape), None
-    i = np.arange(count)
-    start, end = i * n // count, -(-(i + 1) * n // count)
-    cells = start[:, None] + np.arange((end - start).max())
-    belongs = cells < end[:, None]
-    return jnp.take(x, np.minimum(cells, end[:, None] - 1), axis=axis), belongs
-
-
-def _first_largest(x: jax.Array, axis: int) -> jax.Array:
-    """The maximum along an axis, with the derivative at the first place that has it."""
-    place = jnp.argmax(x, axis, keepdims=True)
-    here = jax.lax.broadcasted_iota(place.dtype, x.shape, axis) == place
-    chosen: jax.Array = jnp.where(here, x, jnp.zeros((), x.dtype))
-    return chosen.sum(axis, dtype=x.dtype)

@@ -82,9 +82,11 @@ def _standardized_jvp(axes: Axes, eps: float, primals: Any, tangents: Any) -> An
     return (z * weight + bias, mean, var), (dy, dmean, 2 * along / scale)
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(1, 2))
 def scaled_to_unit(x: jax.Array, axes: Axes, eps: float) -> jax.Array:
     """`x / √(mean(x²) + eps)` over `axes`: standardisation without taking off the mean.
+
+    Automatic differentiation is left its way here: on CPUs a training step takes 1.1 to 3 times as
+    long with the derivative written by hand.
 
     Args:
         x: any shape.
@@ -95,14 +97,6 @@ def scaled_to_unit(x: jax.Array, axes: Axes, eps: float) -> jax.Array:
         The shape of `x`.
     """
     return x * jax.lax.rsqrt(jnp.mean(jnp.square(x), axes, keepdims=True) + eps)
-
-
-@scaled_to_unit.defjvp
-def _scaled_to_unit_jvp(axes: Axes, eps: float, primals: Any, tangents: Any) -> Any:
-    (x,), (dx,) = primals, tangents
-    scale = jax.lax.rsqrt(jnp.mean(jnp.square(x), axes, keepdims=True) + eps)
-    z = x * scale
-    return z, scale * (dx - z * jnp.mean(z * dx, axes, keepdims=True))
 
 
 def affine(z: jax.Array, weight: jax.Array | None, bias: jax.Array | None) -> jax.Array:
