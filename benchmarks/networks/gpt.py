@@ -47,6 +47,12 @@ def _mean(path: str) -> float:
     return 1.0 if "norm" in path and path.endswith("weight") else 0.0
 
 
+def _unpacked(layer: Arrays) -> list[tuple[Any, Any]]:
+    """Weight and bias of queries, of keys and of values."""
+    packed = layer["self_attn.in_proj_weight"], layer["self_attn.in_proj_bias"]
+    return list(zip(*(np.split(part, 3) for part in packed), strict=True))
+
+
 def lax(x: Any, y: Any, weights: Arrays) -> Step:
     def forward(w: dict[str, Any], tokens: Any) -> Any:
         def dense(path: str, x: Any) -> Any:
