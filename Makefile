@@ -57,6 +57,7 @@ bench: $(PEERS) ## measure the claims against the peers, all in one run
 	$(BIN)/python benchmarks/dispatch.py
 	$(BIN)/python benchmarks/build.py
 	$(BIN)/python benchmarks/eager.py
+	$(BIN)/python benchmarks/models.py
 
 format: $(READY) ## format the code and repair what can be repaired
 	$(BIN)/ruff check --fix
