@@ -110,7 +110,7 @@ def convert(
         job.losses.append(f"{row.name} cannot tell ties: tied arrays are written as copies")
     _check_no_loss(job.losses, os.fspath(source), os.fspath(target), row, lossy=lossy)
     assert row.write is not None
-    row.write(os.fspath(target), arrays, metadata)
+    row.write(os.fspath(target), arrays, metadata, verify=True)
     _check_read_back(os.fspath(target), arrays)
     nbytes = sum(array.nbytes for array in arrays.values())
     return Conversion(contents.path, os.fspath(target), len(arrays), nbytes, tuple(job.losses))

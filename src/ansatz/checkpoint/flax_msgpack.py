@@ -20,7 +20,7 @@ import numpy as np
 
 from ansatz.checkpoint.contents import Contents, Entry, Opened, check_shape, native, read_plain
 from ansatz.checkpoint.dtypes import EXTENSIONS, NUMPY
-from ansatz.checkpoint.writing import check_gathered, nbytes_of, write_verified
+from ansatz.checkpoint.writing import check_gathered, nbytes_of, write_parts
 from ansatz.core.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -192,6 +192,8 @@ def write(
     path: str | os.PathLike[str],
     arrays: Mapping[str, Any],
     metadata: Mapping[str, str] | None = None,
+    *,
+    verify: bool = False,
 ) -> None:
     """Write arrays as a nested dict that `flax.serialization` restores; `metadata` have no place.
 
@@ -222,7 +224,7 @@ def write(
         place[last] = array
     parts: list[Any] = []
     _pack(tree, msgpack.Packer(use_bin_type=True), parts)
-    write_verified(path, parts)
+    write_parts(path, parts, verify=verify)
 
 
 def _pack(value: Any, packer: Any, parts: list[Any]) -> None:

@@ -1,15 +1,14 @@
 """Every format, one row each: how its files are opened, and what it can hold of what is written.
 
-A reader is `open(path) -> Contents`: it lists entries and reads one when asked. A writer is
-`write(path, arrays, metadata)`, where arrays are anything with a shape and a dtype that NumPy can
-make an array of.
+A reader is `open(path) -> Contents`: it lists entries and reads one when asked. A writer is a
+`Writer`, `write(path, arrays, metadata)`.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -28,6 +27,7 @@ from ansatz.checkpoint import (
     torch_zip,
 )
 from ansatz.checkpoint.contents import Contents
+from ansatz.checkpoint.writing import Writer
 from ansatz.core.errors import CheckpointError
 
 
@@ -47,13 +47,9 @@ class Format:
     name: str
     suffixes: tuple[str, ...]
     open: Callable[[str], Contents]
-    write: Callable[[str, Mapping[str, Any], Mapping[str, str]], None] | None = None
+    write: Writer | None = None
     holds: frozenset[np.dtype[Any]] = frozenset()
     keeps_metadata: bool = False
-
-
-def _write_npy(path: str, arrays: Mapping[str, Any], metadata: Mapping[str, str]) -> None:
-    numpy_files.write_npy(path, arrays)
 
 
 FORMATS: dict[str, Format] = {
@@ -75,7 +71,9 @@ FORMATS: dict[str, Format] = {
             numpy_files.DTYPES,
             keeps_metadata=True,
         ),
-        Format("npy", (".npy",), numpy_files.open_npy, _write_npy, numpy_files.NUMPY_DTYPES),
+        Format(
+            "npy", (".npy",), numpy_files.open_npy, numpy_files.write_npy, numpy_files.NUMPY_DTYPES
+        ),
         Format(
             "mxnet", (".params",), mxnet_params.open_params, mxnet_params.write, mxnet_params.DTYPES
         ),

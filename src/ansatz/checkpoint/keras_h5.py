@@ -30,7 +30,7 @@ from ansatz.checkpoint.contents import (
     native,
 )
 from ansatz.checkpoint.dtypes import EXTENSIONS, NUMPY
-from ansatz.checkpoint.writing import check_gathered
+from ansatz.checkpoint.writing import check_gathered, not_as_written
 from ansatz.core.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -254,6 +254,8 @@ def write_h5(
     path: str | os.PathLike[str],
     arrays: Mapping[str, Any],
     metadata: Mapping[str, str] | None = None,
+    *,
+    verify: bool = False,
 ) -> None:
     """Write a `.weights.h5` file that Keras loads, whole or not at all; `metadata` have no place.
 
@@ -262,6 +264,8 @@ def write_h5(
         arrays: by names such as `layers.dense.0`: the place of a layer in the model, then that of
             the weight in the layer, as `open_h5` gives them.
         metadata: not written.
+        verify: true to read back what was written, and to compare it, before it takes the place of
+            an older file.
 
     Raises:
         CheckpointError: a name or dtype that Keras would not find again, or bytes that do not come
@@ -278,13 +282,10 @@ def write_h5(
                 made[datasets[key].path] = host.view(f"V{host.dtype.itemsize}") if low else host
                 if low:
                     made[datasets[key].path].attrs["dtype"] = host.dtype.name
-        for key, array in arrays.items():
+        for key, array in arrays.items() if verify else ():
             back = _read(file, datasets[key], f"'{key}' in {name!r}")
             if bytes_of(back) != bytes_of(array):
-                raise CheckpointError(
-                    f"{name!r} was not written: '{key}' did not come back as it was written, so "
-                    "the disk or file system is faulty. An older file is left as it was."
-                )
+                raise not_as_written(name)
 
 
 def _place_of(key: str, array: Any, path: str) -> _Dataset:

@@ -40,7 +40,7 @@ from ansatz.checkpoint.contents import (
     read_plain,
 )
 from ansatz.checkpoint.dtypes import EXTENSIONS, NUMPY
-from ansatz.checkpoint.writing import check_gathered, write_verified
+from ansatz.checkpoint.writing import check_gathered, write_parts
 from ansatz.core.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -274,6 +274,8 @@ def write(
     path: str | os.PathLike[str],
     arrays: Mapping[str, Any],
     metadata: Mapping[str, str] | None = None,
+    *,
+    verify: bool = False,
 ) -> None:
     """Write arrays to a `.params` file, whole or not at all; `metadata` have no place in it.
 
@@ -291,7 +293,7 @@ def write(
     names = [key.encode() for key in arrays]
     parts.append(struct.pack("<Q", len(names)))
     parts += [struct.pack("<Q", len(raw)) + raw for raw in names]
-    write_verified(path, parts)
+    write_parts(path, parts, verify=verify)
 
 
 def refusal(name: str, array: Any) -> str:

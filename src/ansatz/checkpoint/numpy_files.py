@@ -37,7 +37,7 @@ from ansatz.checkpoint.contents import (
 )
 from ansatz.checkpoint.dtypes import EXTENSIONS, NUMPY
 from ansatz.checkpoint.ties import FORMAT, decode
-from ansatz.checkpoint.writing import check_gathered, nbytes_of, write_verified
+from ansatz.checkpoint.writing import check_gathered, nbytes_of, not_as_written, write_parts
 from ansatz.core.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -266,8 +266,14 @@ def _side(file: BinaryIO, member: zip_files.Member, path: str) -> dict[str, Any]
 # -- writing --------------------------------------------------------------------------------------
 
 
-def write_npy(path: str | os.PathLike[str], arrays: Mapping[str, Any]) -> None:
-    """Write one array to a `.npy` file, whole or not at all.
+def write_npy(
+    path: str | os.PathLike[str],
+    arrays: Mapping[str, Any],
+    metadata: Mapping[str, str] | None = None,
+    *,
+    verify: bool = False,
+) -> None:
+    """Write one array to a `.npy` file, whole or not at all; `metadata` have no place.
 
     Raises:
         CheckpointError: there is not exactly one, or its dtype is not NumPy's.
@@ -284,17 +290,20 @@ def write_npy(path: str | os.PathLike[str], arrays: Mapping[str, Any]) -> None:
             f"{name!r} was not written: a .npy file cannot say that its dtype is {array.dtype}; "
             "use .npz or .safetensors"
         )
-    write_verified(path, [_npy_header(array), array])
+    write_parts(path, [_npy_header(array), array], verify=verify)
 
 
 def write_npz(
     path: str | os.PathLike[str],
     arrays: Mapping[str, Any],
     metadata: Mapping[str, str] | None = None,
+    *,
+    verify: bool = False,
 ) -> None:
     """Write arrays to a `.npz` archive, whole or not at all; equal contents give equal bytes.
 
-    What was written is read back and compared before it takes the place of an older file.
+    With `verify=True` what was written is read back, and its checksums compared, before it takes
+    the place of an older file.
 
     Raises:
         CheckpointError: a name or dtype that the format cannot express, or bytes that do not come
@@ -313,8 +322,8 @@ def write_npz(
                 with archive.open(info, "w", force_zip64=large) as member:
                     member.write(_npy_header(array))
                     member.write(bytes_of(array))
-        file.seek(0)
-        _check_written(file, {**arrays, **side}, name)
+        if verify:
+            _check_written(file, {**arrays, **side}, name)
 
 
 def _side_for(arrays: Mapping[str, Any], metadata: Mapping[str, str]) -> dict[str, Any]:
@@ -352,7 +361,4 @@ def _check_written(file: Any, arrays: Mapping[str, Any], path: str) -> None:
         for key in arrays:
             zip_files.check_crc(file, found[f"{key}.npy"], path)
     except (CheckpointError, KeyError) as error:
-        raise CheckpointError(
-            f"{path!r} was not written: the bytes that came back are not those that were written, "
-            "so the disk or file system is faulty. An older file is left as it was."
-        ) from error
+        raise not_as_written(path) from error

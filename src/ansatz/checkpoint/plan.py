@@ -94,7 +94,12 @@ class LoadPlan:
             )
         with drawing:
             self._check_unchanged()
-            read = [self._value_of(assignment) for assignment in self._assignments]
+            read, found = [], {}
+            for assignment in self._assignments:
+                value = self._value_of(assignment)
+                read.append(value)
+                # At once, while it is in the processor's cache.
+                found[assignment.path] = values.not_finite(value)
             placed = values.place(read, [assignment.cell for assignment in self._assignments])
             self._draw_anew()
             for assignment, given, value in zip(self._assignments, read, placed, strict=True):
@@ -105,7 +110,7 @@ class LoadPlan:
                 origin = Origin("loaded", f"from {self._source.origin} as '{name}'")
                 assignment.cell.settle(value, origin, fresh=fresh)
                 assignment.cell.drop_grad()  # It was the gradient of another value.
-        return self._report_on(read)
+        return self._report_on(found)
 
     def _draw_anew(self) -> None:
         """What had no value yet is drawn at its first use, as ever."""
@@ -124,10 +129,8 @@ class LoadPlan:
                     f"{cell.dtype} now, which it had not when the load was planned; plan it again"
                 )
 
-    def _report_on(self, read: list[Any]) -> LoadReport:
+    def _report_on(self, found: Mapping[str, str]) -> LoadReport:
         """What was done, and which of the values are NaN or infinite."""
-        pairs = zip(self._assignments, read, strict=True)
-        found = {assignment.path: values.not_finite(value) for assignment, value in pairs}
         rows = tuple(
             _noted(row, found.get(row.path, "")) if row.loads else row for row in self.report
         )

@@ -30,7 +30,7 @@ from safetensors import SafetensorError, safe_open
 from ansatz.checkpoint import identify
 from ansatz.checkpoint.contents import Contents, Entry, Opened, check_shape, native
 from ansatz.checkpoint.ties import decode
-from ansatz.checkpoint.writing import check_gathered, write_verified
+from ansatz.checkpoint.writing import check_gathered, write_parts
 from ansatz.core.errors import CheckpointError
 
 DTYPES: dict[str, np.dtype[Any]] = {
@@ -171,16 +171,18 @@ def write(
     path: str | os.PathLike[str],
     arrays: Mapping[str, Any],
     metadata: Mapping[str, str] | None = None,
+    *,
+    verify: bool = False,
 ) -> None:
     """Write arrays to a safetensors file, whole or not at all.
-
-    What was written is read back and compared before it takes the place of an older file.
 
     Args:
         path: the file.
         arrays: NumPy or JAX arrays of any layout by name; each is brought to the host only while
             it is written.
         metadata: text by name.
+        verify: true to read back what was written, and to compare it, before it takes the place of
+            an older file.
 
     Raises:
         CheckpointError: a name or dtype that the format cannot express, or bytes that do not come
@@ -188,7 +190,7 @@ def write(
     """
     ordered = sorted(arrays.items(), key=lambda item: (-item[1].dtype.itemsize, item[0]))
     header = _header(ordered, metadata or {}, os.fspath(path))
-    write_verified(path, [header, *(array for _, array in ordered)])
+    write_parts(path, [header, *(array for _, array in ordered)], verify=verify)
 
 
 def _header(ordered: list[tuple[str, Any]], metadata: Mapping[str, str], path: str) -> bytes:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, BinaryIO, Protocol
 
 import jax
 import numpy as np
@@ -16,37 +16,77 @@ from ansatz.core.errors import CheckpointError
 _CHUNK = 1 << 24  # So many bytes are compared at a time.
 
 
-def write_verified(path: str | os.PathLike[str], parts: Sequence[Any]) -> None:
-    """Write bytes and arrays one after the other, whole or not at all.
+class Writer(Protocol):
+    """Writes a file of one format."""
 
-    What was written is read back and compared before it takes the place of an older file.
+    def __call__(
+        self,
+        path: str,
+        arrays: Mapping[str, Any],
+        metadata: Mapping[str, str],
+        /,
+        *,
+        verify: bool = False,
+    ) -> None:
+        """Write arrays, whole or not at all.
+
+        Args:
+            path: the file.
+            arrays: anything with a shape and a dtype that NumPy can make an array of, by name.
+            metadata: text by name, where the format has a place for it.
+            verify: true to read back what was written, and to compare it, before it takes the
+                place of an older file.
+
+        Raises:
+            CheckpointError: the format cannot express something, or it does not come back as it
+                was written; an older file is left as it was.
+        """
+
+
+def write_parts(
+    path: str | os.PathLike[str], parts: Sequence[Any], *, verify: bool = False
+) -> None:
+    """Write bytes and arrays one after the other, whole or not at all.
 
     Args:
         path: the file.
         parts: bytes, or arrays of any layout; each array is brought to the host only while it is
             written or compared.
+        verify: true to read back what was written, and to compare it, before it takes the place of
+            an older file. What the system says was written is on the disk without that; the bytes
+            that come back are mostly those that the system still holds in memory.
 
     Raises:
         CheckpointError: the bytes do not come back as they were written; an older file is left as
             it was.
+        OSError: they cannot be written, as on a full disk; the same.
     """
     with replacing(path) as file:
         for part in parts:
             file.write(_raw(part))
-        file.flush()
-        file.seek(0)
-        sound = True
-        for part in parts:
-            expected = memoryview(_raw(part))
-            for start in range(0, len(expected), _CHUNK):
-                piece = expected[start : start + _CHUNK]
-                sound = sound and file.read(len(piece)) == piece
-        if not sound or file.read(1):
-            raise CheckpointError(
-                f"{os.fspath(path)!r} was not written: the bytes that came back are not those that "
-                "were written, so the disk or file system is faulty. An older file is left as it "
-                "was."
-            )
+        if verify:
+            _compare(file, parts, os.fspath(path))
+
+
+def _compare(file: BinaryIO, parts: Sequence[Any], path: str) -> None:
+    file.flush()
+    file.seek(0)
+    sound = True
+    for part in parts:
+        expected = np.frombuffer(_raw(part), np.uint8)
+        for start in range(0, len(expected), _CHUNK):
+            piece = expected[start : start + _CHUNK]
+            sound = sound and np.array_equal(np.frombuffer(file.read(len(piece)), np.uint8), piece)
+    if not sound or file.read(1):
+        raise not_as_written(path)
+
+
+def not_as_written(path: str) -> CheckpointError:
+    """The error for bytes that did not come back as they were written."""
+    return CheckpointError(
+        f"{path!r} was not written: the bytes that came back are not those that were written, so "
+        "the disk or file system is faulty. An older file is left as it was."
+    )
 
 
 def _raw(part: Any) -> bytes | memoryview:
