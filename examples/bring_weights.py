@@ -89,7 +89,7 @@ class GluonBlock(nn.Module):
 
 
 class GluonResNet(nn.Module):
-    """`ResNetV1` of Gluon's model zoo, for small images; channels are last, and it does not mind."""
+    """`ResNetV1` of Gluon's model zoo, for small images; channels may well be last."""
 
     def __init__(self):
         super().__init__()

@@ -59,5 +59,7 @@ def build(case: str) -> tuple[Call, Call]:
     made = TABLE[case]()
     if not isinstance(made, Built):
         graph, parameters, rest = nnx.split(made, nnx.Param, ...)
-        made = Built(lambda p, x, rest: nnx.merge(graph, p, rest, copy=True)(x), parameters, (rest,))
+        made = Built(
+            lambda p, x, rest: nnx.merge(graph, p, rest, copy=True)(x), parameters, (rest,)
+        )
     return jax_calls(case, made)

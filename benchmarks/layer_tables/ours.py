@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from layer_tables.cases import Built, Call, Table, jax_calls
+
 import ansatz as az
 from ansatz import nn
-from layer_tables.cases import Built, Call, Table, jax_calls
 
 
 def cross_entropy(_: Any, x: Any, labels: Any) -> Any:

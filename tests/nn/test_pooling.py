@@ -2,7 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import ansatz as az
@@ -58,6 +58,7 @@ def test_windows_stand_where_the_docs_say(length, kernel, stride, padding, ceil_
 
 @settings(max_examples=15)
 @given(length=st.integers(1, 9), count=st.integers(1, 6))
+@example(length=40, count=37)
 def test_adaptive_windows_share_out_the_axis(length, count):
     x = np.random.default_rng(length).normal(size=length)
     seen = [x[i * length // count : -(-(i + 1) * length // count)] for i in range(count)]
@@ -66,6 +67,17 @@ def test_adaptive_windows_share_out_the_axis(length, count):
     average = nn.AdaptiveAvgPool1D(count, layout="NCW")(given_x)
     close(largest[0, 0], [s.max() for s in seen])
     close(average[0, 0], [s.mean() for s in seen], atol=1e-5)
+
+
+def test_the_largest_of_many_uneven_windows_have_their_derivatives_at_the_first_place():
+    x = jnp.asarray(np.random.default_rng(0).integers(0, 3, (1, 40, 2)), "float32")
+    expected = np.zeros(x.shape)
+    for i in range(37):
+        begin = i * 40 // 37
+        seen = np.asarray(x[0, begin : -(-(i + 1) * 40 // 37)])
+        for channel, place in enumerate(seen.argmax(0)):
+            expected[0, begin + place, channel] += 1
+    close(jax.grad(lambda x: nn.AdaptiveMaxPool1D(37)(x).sum())(x), expected)
 
 
 LAYERS = {
