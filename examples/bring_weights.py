@@ -89,7 +89,11 @@ class GluonBlock(nn.Module):
 
 
 class GluonResNet(nn.Module):
+<<<<<<< HEAD
     """`ResNetV1` of Gluon's model zoo, for small images; channels may well be last."""
+=======
+    """`ResNetV1` of Gluon's model zoo, for small images; channels may just as well be last."""
+>>>>>>> work/ckpt
 
     def __init__(self):
         super().__init__()
@@ -166,18 +170,18 @@ def answers(net, images):
 def main(console):
     """Tell the whole story; returns how many of the test scans each network reads."""
     _, x_test, _, y_test = read_data()
-    right = {}
+    nets, right = {}, {}
     for number, (name, (declare, rename, told)) in enumerate(CHAPTERS.items(), 1):
         console.print()
         console.rule(f"[bold]{number}  {name}")
         console.print(f"\n{told}\n")
         plan = declare().plan_load(WEIGHTS / name, rename=rename)
         console.print(repr(plan), markup=False)
-        net = loaded(name)
+        nets[name] = net = loaded(name)
         right[name] = round(float(accuracy(answers(net, x_test), y_test)) * len(y_test))
     table = Table("file", "network", "parameters", "test scans read", box=box.SIMPLE_HEAD)
     for name, count in right.items():
-        net = loaded(name)
+        net = nets[name]
         size = sum(cell.value.size for _, cell in net.named_parameters())
         table.add_row(
             name,

@@ -130,6 +130,7 @@ def test_gpt_2_of_hugging_face_computes_the_same() -> None:
             "features.denseblock1.denselayer1.norm.1.weight",
             "features.denseblock1.denselayer1.norm1.weight",
         ),
+        ("TORCHVISION", "features.1.conv.1.weight", "features.1.conv.1.weight"),  # MobileNetV2
         ("GLUONCV", "features.0.gamma", "features.0.weight"),
         ("GLUONCV", "resnetv10_batchnorm0_beta", "resnetv10_batchnorm0_bias"),
         ("GPT2", "transformer.h.0.attn.c_attn.bias", "h.0.attn.c_attn.bias"),

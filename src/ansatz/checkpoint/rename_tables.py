@@ -38,8 +38,8 @@ LLAMA: tuple[Rule, ...] = (
 """Hugging Face Llama: `embed_tokens`, `layers.0.self_attn.q_proj`, …, `norm`, `lm_head`."""
 
 TORCHVISION: tuple[Rule, ...] = (
-    # DenseNet's files have names that its class has given up.
-    Rule(re.compile(r"\.(norm|relu|conv)\.([12])\."), r".\1\2."),
+    # DenseNet's files have names that its class has given up. Others have a `conv.1.` in earnest.
+    Rule(re.compile(r"(\.denselayer\d+\.(?:norm|relu|conv))\.([12])\."), r"\1\2."),
 )
 """torchvision: names as they are, those of the old DenseNet files mended."""
 
