@@ -89,11 +89,7 @@ class GluonBlock(nn.Module):
 
 
 class GluonResNet(nn.Module):
-<<<<<<< HEAD
-    """`ResNetV1` of Gluon's model zoo, for small images; channels may well be last."""
-=======
     """`ResNetV1` of Gluon's model zoo, for small images; channels may just as well be last."""
->>>>>>> work/ckpt
 
     def __init__(self):
         super().__init__()
