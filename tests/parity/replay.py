@@ -92,13 +92,15 @@ def check(
         arguments = list(inputs)
         for i, x in zip(floating, given, strict=True):
             arguments[i] = x
-        state = {**caller.state_dict(), **trainable}
-        outputs, updated = az.functional_call(caller, state, *arguments, return_state=True)
+        outputs, updated = az.functional_call(
+            caller, {**values, **trainable}, *arguments, return_state=True
+        )
         return [to_theirs(output) for output in jax.tree.leaves(outputs)], updated
 
     # The first call settles what has no input size and is no part of the state.
     caller.settle_shapes(*inputs)
-    trainable = {path: value for path, value in caller.state_dict().items() if path in trained}
+    values = caller.state_dict()
+    trainable = {path: value for path, value in values.items() if path in trained}
     given = [inputs[i] for i in floating]
     differentiated = bool(case.param_grads or case.input_grads)
 
