@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from rich.text import Text
 
 from ansatz.core.errors import format_shape
+from ansatz.inspect.html import html_table
 from ansatz.inspect.rows import SummaryRow, Totals
 
 Segment = tuple[str, str]
@@ -19,6 +20,7 @@ _GAP = "  "
 _INDENT = " " * 12
 _SHORTEST_PATH = 12
 _SHORTEST_ORIGIN = 16
+_HTML_WIDTH = 1000  # The browser breaks lines itself.
 _LISTED = 10  # More names than this in one sentence are only counted.
 _EXPENDABLE = ("dtype", "mean", "std", "layer", "kind")  # Left out in this order.
 
@@ -78,6 +80,30 @@ def lines(
         yield from _table(rows, width)
         yield []
     yield from _footer(totals, width)
+
+
+def html(title: str, rows: Sequence[SummaryRow], totals: Totals) -> str:
+    """The same as an HTML table, in which everything finds room.
+
+    Args:
+        title: what stands above.
+        rows: the rows.
+        totals: what stands below.
+    """
+    own = [row for row in rows if row.shared_with is None]
+    columns = [*(column for column in _COLUMNS if _tells_something(column, own)), _ORIGIN]
+    cells = [_html_cells(row, columns) for row in rows]
+    foot = ["".join(text for text, _ in line) for line in _footer(totals, _HTML_WIDTH)]
+    headers, right = [column.header for column in columns], [column.right for column in columns]
+    return html_table(title, headers, cells, right=right, foot=foot)
+
+
+def _html_cells(row: SummaryRow, columns: Sequence[_Column]) -> list[str]:
+    if row.shared_with is None:
+        return [column.cell(row) for column in columns]
+    before = [column.cell(row) for column in _before_pointer(columns)]
+    between = [""] * (len(columns) - len(before) - 1)
+    return [*before, *between, f"= {row.shared_with}{_ending(row)}"]
 
 
 def _table(rows: Sequence[SummaryRow], width: int) -> Iterator[list[Segment]]:

@@ -66,6 +66,9 @@ class Summary:
     def __repr__(self) -> str:
         return self.text()
 
+    def _repr_html_(self) -> str:
+        return render.html(self.title, self.rows, self.totals)
+
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         lines = render.lines(self.title, self.rows, self.totals, options.max_width)
         return render.coloured(lines)
