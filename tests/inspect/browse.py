@@ -1,4 +1,4 @@
-"""A headless Chromium, driven through the pipe of its DevTools protocol; nothing but Python is needed.
+"""A headless Chromium, driven through the pipe of its DevTools protocol; Python is enough.
 
 Run as a script, it opens a page and says how long the browser takes for it:
 

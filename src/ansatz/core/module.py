@@ -415,6 +415,10 @@ class Module(Node):
         """
         return verbs.call("drift", self, select)
 
+    def graph(self) -> str:
+        """A drawing of the modules and their ties, as SVG; a notebook shows it."""
+        return cast("str", verbs.call("graph", self))
+
     # -- printing -----------------------------------------------------------------------------
 
     def extra_repr(self) -> str:

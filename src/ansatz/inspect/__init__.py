@@ -2,6 +2,7 @@
 
 from ansatz.inspect.count import count
 from ansatz.inspect.drift import Drift, DriftRow, drift
+from ansatz.inspect.graph import graph
 from ansatz.inspect.notebook import html
 from ansatz.inspect.rows import SummaryRow, Totals
 from ansatz.inspect.summary import Summary, summary
@@ -14,6 +15,7 @@ __all__ = [
     "Totals",
     "count",
     "drift",
+    "graph",
     "html",
     "summary",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import math
 from typing import Any, NamedTuple
 
@@ -64,7 +65,8 @@ def picture_of(array: Any, low: float | None, high: float | None, side: int) -> 
     levels = np.full(means.shape, _MISSING, np.uint8)
     levels[finite] = np.rint(_MIDDLE + _MIDDLE * shown[finite]).astype(np.uint8)
     pixels = base64.b64encode(levels.tobytes()).decode()
-    return Picture(_histogram(host.reshape(-1), low, high), *means.shape, scale, pixels)
+    height, width = means.shape
+    return Picture(_histogram(host.reshape(-1), low, high), height, width, scale, pixels)
 
 
 def _matrix(host: NDArray[Any]) -> NDArray[Any]:
@@ -84,7 +86,7 @@ def _averages(matrix: NDArray[Any], side: int) -> NDArray[np.float64]:
     counts = np.zeros(sums.shape)
     step = max(1, _BLOCK // matrix.shape[1])
     with np.errstate(all="ignore"):
-        for i, (first, last) in enumerate(zip(rows[:-1], rows[1:], strict=True)):
+        for i, (first, last) in enumerate(itertools.pairwise(rows)):
             for start in range(first, last, step):
                 wide = matrix[start : min(last, start + step)].astype(np.float64)
                 finite = np.isfinite(wide)
