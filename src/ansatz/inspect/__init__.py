@@ -1,5 +1,6 @@
 """Looking at networks: what is in them, where it comes from, and how much of it."""
 
+from ansatz.inspect.cost import Cost
 from ansatz.inspect.count import count
 from ansatz.inspect.drift import Drift, DriftRow, drift
 from ansatz.inspect.graph import graph
@@ -8,6 +9,7 @@ from ansatz.inspect.rows import SummaryRow, Totals
 from ansatz.inspect.summary import Summary, summary
 
 __all__ = [
+    "Cost",
     "Drift",
     "DriftRow",
     "Summary",
