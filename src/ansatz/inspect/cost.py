@@ -42,10 +42,11 @@ def cost_of(module: Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> C
         args: what `forward` takes, as arrays or `jax.ShapeDtypeStruct`.
         kwargs: likewise.
     """
+    # What these inputs do not reach is still unknown, and no part of the program.
     state = {
-        path: jax.ShapeDtypeStruct(cell.shape, cell.dtype)
+        path: jax.ShapeDtypeStruct(tuple(size or 0 for size in cell.shape), cell.dtype)
         for cell, path in cells_of(module).items()
-        if isinstance(cell, Declared) and not cell.is_deferred
+        if isinstance(cell, Declared)
     }
     leaves, treedef = flatten((tuple(args), dict(kwargs)))
     arrays = {str(i): leaf for i, leaf in enumerate(leaves) if is_array(leaf)}
