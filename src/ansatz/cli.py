@@ -1,4 +1,4 @@
-"""The command line: `ansatz inspect`, `diff`, `convert` and `verify`, for files of any format.
+"""The command line: `ansatz inspect`, `diff`, `convert`, `verify` and `view`, for all formats.
 
 It only reads arguments and shows results. Exit status: 0 for yes (the same, sound, done), 1 for no
 (different, not sound), 2 for a file or argument that cannot be used.
@@ -9,7 +9,9 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
+import webbrowser
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
@@ -18,6 +20,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ansatz.checkpoint import conversion, formats
+from ansatz.checkpoint.atomic import replacing
 from ansatz.checkpoint.contents import Contents
 from ansatz.checkpoint.rename import Step, strip_prefix
 from ansatz.checkpoint.verification import verify_file
@@ -26,6 +29,7 @@ from ansatz.core.paths import name_matches
 from ansatz.inspect.arrays import ArrayRow, duplicates, rows_of
 from ansatz.inspect.difference import difference
 from ansatz.inspect.file_tables import as_json, difference_table, faults_of, table_of
+from ansatz.inspect.page import page_of
 
 _LARGE = 1 << 27  # From so many bytes on, a progress bar is shown.
 
@@ -159,6 +163,39 @@ def verify(file: str) -> int:
         _out().print(f"[yellow]{escape(warning)}[/yellow]")
     count, nbytes = len(contents.entries), sum(e.nbytes for e in contents.entries.values())
     _out().print(escape(f"{file} is sound: {contents.format}, {count} arrays, {nbytes:,} bytes"))
+    return 0
+
+
+@app.command
+def view(
+    file: str,
+    other: str | None = None,
+    *,
+    output: Annotated[str | None, Parameter(name=["--output", "-o"])] = None,
+    browser: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Write a page that shows every array of a file, or of two side by side. It needs no network.
+
+    Args:
+        file: The file.
+        other: Another one to compare it with.
+        output: The page to write; FILE.html in this folder without it.
+        browser: Open it as well.
+    """
+    target = Path(output or f"{Path(file).resolve().name}.html")
+    # One file may hold twice what the other only tells to be tied.
+    one = formats.open_file(file).with_aliases()
+    two = None if other is None else formats.open_file(other).with_aliases()
+    for each in filter(None, (file, other)):
+        if target.exists() and target.samefile(each):
+            raise ValueError(f"the page would replace {each!r}; name another --output")
+    with _progress(one, list(one.entries)) as told:
+        page = page_of(one, two, progress=told)
+    with replacing(target) as written:
+        written.write(page.encode("utf-8"))
+    _out().print(escape(f"wrote {target}; it opens in any browser"))
+    if browser:
+        webbrowser.open(target.resolve().as_uri())
     return 0
 
 

@@ -135,3 +135,7 @@ class ParameterDict(Mapping[str, Parameter]):
             shape = format_shape(cell.shape)
             lines.append(f"  Parameter {path} (shape={shape}, dtype={cell.dtype}{remarks})")
         return "\n".join([*lines, ")"])
+
+    def _repr_html_(self) -> str:
+        """The same as a table, for notebooks."""
+        return cast("str", verbs.call("html", self))

@@ -233,6 +233,11 @@ class Declared(Cell, ArrayOperators):
         self._planned = planned
 
     @property
+    def drawn(self) -> Planned | None:
+        """The initialisation that was, or will be, carried out; `None` if none was chosen yet."""
+        return self._planned
+
+    @property
     def planned(self) -> Planned:
         """The initialisation that will be, or was, carried out: chosen now if none was."""
         if self._planned is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NoReturn, Self
+from typing import Any, NoReturn, Self, cast
 
 import jax
 
@@ -412,6 +412,18 @@ class Module(Node):
         """A table of all parameters; with inputs, shapes are settled first. Print it."""
         return verbs.call("summary", self, *args, **kwargs)
 
+    def drift(self, select: Selector | None = None) -> Any:
+        """Whether each parameter is still at its initial draw, and how far it has gone. Print it.
+
+        Args:
+            select: only the parameters that this picks.
+        """
+        return verbs.call("drift", self, select)
+
+    def graph(self) -> str:
+        """A drawing of the modules and their ties, as SVG; a notebook shows it."""
+        return cast("str", verbs.call("graph", self))
+
     # -- printing -----------------------------------------------------------------------------
 
     def extra_repr(self) -> str:
@@ -427,6 +439,10 @@ class Module(Node):
 
     def __repr__(self) -> str:
         return _tree_lines(self, {}, ())
+
+    def _repr_html_(self) -> str:
+        """The summary as a table, for notebooks."""
+        return cast("str", verbs.call("html", self))
 
     def __dir__(self) -> list[str]:
         return [name for name in super().__dir__() if name.isidentifier()]

@@ -97,16 +97,20 @@ def rows_of(
         progress: told the name and the bytes of each array that was read.
     """
     for name in arrays.entries if names is None else names:
-        entry = arrays.entries[name]
-        row = ArrayRow(name, entry.shape, str(entry.dtype), math.prod(entry.shape), entry.nbytes)
+        row = described(name, arrays.entries[name])
         if values:
-            row = _looked_into(row, arrays.read(name))
+            row = looked_into(row, arrays.read(name))
             if progress is not None:
                 progress(name, row.nbytes)
         yield row
 
 
-def _looked_into(row: ArrayRow, array: Any) -> ArrayRow:
+def described(name: str, entry: Described) -> ArrayRow:
+    """What is known of an array before it is read."""
+    return ArrayRow(name, entry.shape, str(entry.dtype), math.prod(entry.shape), entry.nbytes)
+
+
+def looked_into(row: ArrayRow, array: Any) -> ArrayRow:
     """The row with everything that only the values tell."""
     host = np.asarray(array, order="C")
     if host.size == 0:

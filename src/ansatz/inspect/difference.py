@@ -114,9 +114,22 @@ def _kind(arrays: Readable, name: str) -> tuple[Any, ...]:
 def _compared(name: str, a: Readable, b: Readable) -> Change | None:
     old, new = a.entries[name], b.entries[name]
     if old.shape != new.shape:
+        return change_of(name, old, new)
+    return change_of(name, a.read(name), b.read(name))
+
+
+def change_of(name: str, old: Any, new: Any) -> Change | None:
+    """How an array differs from what it was; `None` if it does not.
+
+    Args:
+        name: its name.
+        old: the array as it was; if the shapes differ, only shape and dtype are looked at.
+        new: the array as it is.
+    """
+    if old.shape != new.shape:
         return Change(name, f"shape {old.shape} → {new.shape}", math.inf, math.inf, math.nan)
     what = "" if old.dtype == new.dtype else f"dtype {old.dtype} → {new.dtype}"
-    one, two = np.asarray(a.read(name)).reshape(-1), np.asarray(b.read(name)).reshape(-1)
+    one, two = np.asarray(old).reshape(-1), np.asarray(new).reshape(-1)
     largest, gap, norm, other, dot = 0.0, 0.0, 0.0, 0.0, 0.0
     with np.errstate(all="ignore"):
         for start in range(0, one.size, _BLOCK):

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from rich.text import Text
 
 from ansatz.core.errors import format_shape
+from ansatz.inspect.cost import Cost
+from ansatz.inspect.html import html_table
 from ansatz.inspect.rows import SummaryRow, Totals
 
 Segment = tuple[str, str]
@@ -19,6 +21,7 @@ _GAP = "  "
 _INDENT = " " * 12
 _SHORTEST_PATH = 12
 _SHORTEST_ORIGIN = 16
+_HTML_WIDTH = 1000  # The browser breaks lines itself.
 _LISTED = 10  # More names than this in one sentence are only counted.
 _EXPENDABLE = ("dtype", "mean", "std", "layer", "kind")  # Left out in this order.
 
@@ -62,7 +65,7 @@ _ORIGIN = _Column("origin", _short_origin, lambda row: "dim")
 
 
 def lines(
-    title: str, rows: Sequence[SummaryRow], totals: Totals, width: int
+    title: str, rows: Sequence[SummaryRow], totals: Totals, width: int, cost: Cost | None = None
 ) -> Iterator[list[Segment]]:
     """The lines of the table, as segments of text and style.
 
@@ -71,13 +74,39 @@ def lines(
         rows: the rows.
         totals: what stands below.
         width: how many characters a line may have.
+        cost: what one call costs, if that is known.
     """
     yield [(title, "bold")]
     yield []
     if rows:
         yield from _table(rows, width)
         yield []
-    yield from _footer(totals, width)
+    yield from _footer(totals, width, cost)
+
+
+def html(title: str, rows: Sequence[SummaryRow], totals: Totals, cost: Cost | None = None) -> str:
+    """The same as an HTML table, in which everything finds room.
+
+    Args:
+        title: what stands above.
+        rows: the rows.
+        totals: what stands below.
+        cost: what one call costs, if that is known.
+    """
+    own = [row for row in rows if row.shared_with is None]
+    columns = [*(column for column in _COLUMNS if _tells_something(column, own)), _ORIGIN]
+    cells = [_html_cells(row, columns) for row in rows]
+    foot = ["".join(text for text, _ in line) for line in _footer(totals, _HTML_WIDTH, cost)]
+    headers, right = [column.header for column in columns], [column.right for column in columns]
+    return html_table(title, headers, cells, right=right, foot=foot)
+
+
+def _html_cells(row: SummaryRow, columns: Sequence[_Column]) -> list[str]:
+    if row.shared_with is None:
+        return [column.cell(row) for column in columns]
+    before = [column.cell(row) for column in _before_pointer(columns)]
+    between = [""] * (len(columns) - len(before) - 1)
+    return [*before, *between, f"= {row.shared_with}{_ending(row)}"]
 
 
 def _table(rows: Sequence[SummaryRow], width: int) -> Iterator[list[Segment]]:
@@ -199,7 +228,7 @@ def _alarm(value: float | None) -> str:
     return "bold red" if value is not None and not math.isfinite(value) else ""
 
 
-def _footer(totals: Totals, width: int) -> Iterator[list[Segment]]:
+def _footer(totals: Totals, width: int, cost: Cost | None) -> Iterator[list[Segment]]:
     if totals.frozen and totals.trainable:
         share = f" ({totals.trainable:,} trained, {totals.frozen:,} frozen)"
     else:
@@ -212,6 +241,8 @@ def _footer(totals: Totals, width: int) -> Iterator[list[Segment]]:
     yield from _sentence("parameters", ", ".join(facts), width)
     if totals.states:
         yield from _sentence("states", f"{totals.states:,}, {_bytes(totals.state_bytes)}", width)
+    if cost is not None:
+        yield from _sentence("one call", str(cost), width)
     by_reason: dict[str, list[str]] = {}
     for path, reason in totals.deferred.items():
         by_reason.setdefault(reason, []).append(path)

@@ -13,6 +13,7 @@ from ansatz.core.node import walk
 from ansatz.core.parameter import Parameter
 from ansatz.core.paths import Names, names_of
 from ansatz.inspect import render
+from ansatz.inspect.cost import Cost, cost_of
 from ansatz.inspect.rows import Kind, SummaryRow, Totals, collapsed, totals_of
 from ansatz.inspect.statistics import moments_of
 
@@ -29,12 +30,14 @@ class Summary:
         rows: one for each name, in the order of definition.
         totals: sums over all distinct parameters and states.
         layers: the class of the module at each path.
+        cost: what one call costs, if that was asked for.
     """
 
     title: str
     rows: tuple[SummaryRow, ...]
     totals: Totals
     layers: Mapping[str, str]
+    cost: Cost | None = None
 
     def __iter__(self) -> Iterator[SummaryRow]:
         return iter(self.rows)
@@ -60,14 +63,17 @@ class Summary:
                 left out, the least important first, and long paths are shortened; what is tied to
                 what always shows.
         """
-        lines = render.lines(self.title, self.rows, self.totals, width)
+        lines = render.lines(self.title, self.rows, self.totals, width, self.cost)
         return "\n".join("".join(text for text, _ in line).rstrip() for line in lines)
 
     def __repr__(self) -> str:
         return self.text()
 
+    def _repr_html_(self) -> str:
+        return render.html(self.title, self.rows, self.totals, self.cost)
+
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        lines = render.lines(self.title, self.rows, self.totals, options.max_width)
+        lines = render.lines(self.title, self.rows, self.totals, options.max_width, self.cost)
         return render.coloured(lines)
 
 
@@ -77,6 +83,7 @@ def summary(
     *args: Any,
     depth: int | None = None,
     statistics: bool = True,
+    cost: bool = False,
     **kwargs: Any,
 ) -> Summary:
     """A table of all parameters and states of a network; nothing is computed or drawn for it.
@@ -88,8 +95,10 @@ def summary(
             as `None`.
         depth: show paths of at most so many names, and add up what lies below.
         statistics: false to leave out the mean and standard deviation of values that are there.
-        **kwargs: keyword arguments of `forward`. One that is called `depth` or `statistics` there
-            has to go to `net.settle_shapes` instead.
+        cost: true to compile one call with these inputs, and tell its floating-point operations
+            and memory.
+        **kwargs: keyword arguments of `forward`. One that is called `depth`, `statistics` or `cost`
+            there has to go to `net.settle_shapes` instead.
 
     Example:
         >>> import jax
@@ -120,7 +129,8 @@ def summary(
             layers.setdefault(path, type(entry).__name__)
         elif isinstance(entry, Declared):
             rows.append(_row(path, entry, names[entry.base], unreached, statistics))
-    made = Summary(type(module).__name__, tuple(rows), totals_of(rows), layers)
+    counted = cost_of(module, args, kwargs) if cost else None
+    made = Summary(type(module).__name__, tuple(rows), totals_of(rows), layers, counted)
     return made if depth is None else made.at_depth(depth)
 
 
