@@ -69,7 +69,7 @@ def test_GT_21_looking_up_never_creates():
 
 def test_GT_22_an_unknown_initialiser_is_refused_where_it_is_written():
     """When the layer is built, not when it is initialised; the near name is given."""
-    with pytest.raises(TypeError, match="'xavire'; did you mean 'xavier'"):
+    with pytest.raises(ValueError, match="'xavire'; did you mean 'xavier'"):
         nn.Dense(2, weight_init="xavire")
     with pytest.raises(TypeError, match="5"):
         az.Parameter((2,), init=5)

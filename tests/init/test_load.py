@@ -109,7 +109,7 @@ def test_what_numpy_cannot_read_is_refused_by_path():
 def test_what_is_no_mapping_or_no_initialiser_is_refused_at_construction():
     with pytest.raises(TypeError, match=r"Load takes arrays by path.*got a str.*net\.load\(path\)"):
         init.Load("net.safetensors")
-    with pytest.raises(TypeError, match="did you mean 'xavier'"):
+    with pytest.raises(ValueError, match="did you mean 'xavier'"):
         init.Load({}, default="xavir")
 
 

@@ -192,7 +192,9 @@ def spectral_norm(
 
     Example:
         >>> import jax.numpy as jnp
+        >>> import ansatz as az
         >>> from ansatz import nn
+        >>> az.seed(0)
         >>> layer = nn.spectral_norm(nn.Dense(3, in_units=2), "weight").eval()
         >>> largest = jnp.linalg.norm(layer.weight.value, 2)
         >>> bool(abs(largest - 1) < 1e-3)
