@@ -30,7 +30,7 @@ from safetensors import SafetensorError, safe_open
 from ansatz.checkpoint import identify
 from ansatz.checkpoint.contents import Contents, Entry, Opened, check_shape, native
 from ansatz.checkpoint.ties import decode
-from ansatz.checkpoint.writing import check_gathered, write_parts
+from ansatz.checkpoint.writing import check_gathered, nbytes_of, write_parts
 from ansatz.core.errors import CheckpointError
 
 DTYPES: dict[str, np.dtype[Any]] = {
@@ -201,7 +201,7 @@ def _header(ordered: list[tuple[str, Any]], metadata: Mapping[str, str], path: s
     end = 0
     for name, array in ordered:
         _check_writable(name, array, path)
-        start, end = end, end + array.size * array.dtype.itemsize
+        start, end = end, end + nbytes_of(array)
         header[name] = {
             "dtype": _CODES[native(array.dtype)],
             "shape": list(array.shape),

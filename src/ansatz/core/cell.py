@@ -66,7 +66,7 @@ class Cell:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        jax.tree_util.register_pytree_node(cls, _refuse_flattening, _refuse_unflattening)
+        refuse_as_pytree(cls, "a parameter or state")
 
     def __init__(self, value: Any = UNSET) -> None:
         self._value = value
@@ -229,16 +229,25 @@ def _copied(leaf: Any) -> Any:
     return leaf.copy() if isinstance(leaf, np.ndarray) else leaf
 
 
-def _refuse_flattening(cell: Cell) -> NoReturn:
-    raise TraceError(
-        f"{cell.describe()} was passed to jax.jit, jax.grad, jax.tree or another JAX function, or "
-        "returned from one; pass or return its value (p.value), or use the transform of the same "
-        "name from ansatz"
-    )
+def refuse_as_pytree(kind: type, name: str) -> None:
+    """Let JAX's functions refuse objects of `kind`, which have a value but are none.
+
+    Args:
+        kind: a class whose objects have `describe()`.
+        name: what such an object is called in the error.
+    """
+
+    def flatten(held: Any) -> NoReturn:
+        raise TraceError(
+            f"{held.describe()} was passed to jax.jit, jax.grad, jax.tree or another JAX function, "
+            "or returned from one; pass or return its value (p.value), or use the transform of the "
+            "same name from ansatz"
+        )
+
+    def unflatten(_: Any, __: Any) -> NoReturn:
+        raise TraceError(f"{name} is not a pytree")
+
+    jax.tree_util.register_pytree_node(kind, flatten, unflatten)
 
 
-def _refuse_unflattening(_: Any, __: Any) -> NoReturn:
-    raise TraceError("a parameter or state is not a pytree")
-
-
-jax.tree_util.register_pytree_node(Cell, _refuse_flattening, _refuse_unflattening)
+refuse_as_pytree(Cell, "a parameter or state")

@@ -56,7 +56,8 @@ class Compiled:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the compiled function; it is traced first if need be."""
-        plan = self._plan if self._holder_position is None else self._known_plan(args)
+        position = self._holder_position
+        plan = self._plan if position is None else self._known_plan(args, position)
         if plan is not None and current() is None and plan.is_current():
             dynamic = plan.arguments.match(args, kwargs)
             if dynamic is not None:
@@ -71,10 +72,7 @@ class Compiled:
         """How often the function was traced so far."""
         return self._traces_before + sum(program.traces for program in self._programs.values())
 
-    def _known_plan(self, args: tuple[Any, ...]) -> Plan | None:
-        position = self._holder_position
-        if position is None:
-            return self._plan
+    def _known_plan(self, args: tuple[Any, ...], position: int) -> Plan | None:
         if position < len(args):
             plans = getattr(args[position], "_plans", None)
             if plans is not None:

@@ -45,7 +45,7 @@ from ansatz.core.shapes import (
     strong,
     suggest_infer_shape,
 )
-from ansatz.core.view import DataView
+from ansatz.core.view import Viewed
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
@@ -92,7 +92,7 @@ class Origin:
         return f"{text}, then updated" if self.updated else text
 
 
-class Declared(Cell, ArrayOperators):
+class Declared(Cell, Viewed):
     """A cell with a declared shape, dtype and initialiser. Use `Parameter` or `State`."""
 
     __slots__ = (
@@ -198,11 +198,6 @@ class Declared(Cell, ArrayOperators):
             DeferredInitializationError: a dimension is not known yet.
         """
         return int(np.prod(self._known_shape("its size is unknown"), dtype=np.int64))
-
-    @property
-    def T(self) -> jax.Array:
-        """The transposed value."""
-        return cast("jax.Array", self.value.T)
 
     def _known_shape(self, consequence: str) -> tuple[int, ...]:
         shape = self.shape
@@ -357,22 +352,6 @@ class Declared(Cell, ArrayOperators):
                 f"{new.dtype}; nothing was changed. Cast the value: value.astype('{self._dtype}')."
             )
         return strong(new if isinstance(new, jax.Array) else jnp.array(new))
-
-    @property
-    def data(self) -> DataView:
-        """A live view of the value that can be edited in place: `p.data[0, 0] = 42`."""
-        return DataView(self)
-
-    @data.setter
-    def data(self, new: Any) -> None:
-        if not (isinstance(new, DataView) and new.holder is self):
-            self.value = new
-
-    def __getitem__(self, index: Any) -> jax.Array:
-        return cast("jax.Array", DataView(self)[index])
-
-    def __setitem__(self, index: Any, new: Any) -> None:
-        DataView(self)[index] = new
 
     def cast(self, dtype: DTypeLike) -> None:
         """Convert the value, and everything drawn later, to another floating dtype.

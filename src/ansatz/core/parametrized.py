@@ -10,22 +10,21 @@ Steps may hold parameters and states of their own (low-rank adapters, power-iter
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NoReturn, cast
+from typing import Any, cast
 
 import jax
 import numpy as np
 
-from ansatz.core.cell import Cell
-from ansatz.core.errors import DTypeError, ShapeError, StructureError, TraceError, format_shape
+from ansatz.core.cell import Cell, refuse_as_pytree
+from ansatz.core.errors import DTypeError, ShapeError, StructureError, format_shape
 from ansatz.core.module import Module
 from ansatz.core.node import StandIn, stood_for
-from ansatz.core.operators import ArrayOperators
 from ansatz.core.parameter import Parameter
 from ansatz.core.shapes import Shape
-from ansatz.core.view import DataView
+from ansatz.core.view import Viewed
 
 
-class Parametrized(StandIn, ArrayOperators):
+class Parametrized(StandIn, Viewed):
     """A weight that is computed from parameters: what `ansatz.parametrize` puts in its place.
 
     It reads like a parameter (`value`, `shape`, `dtype`, `data`, arithmetic). Its value can be
@@ -225,11 +224,6 @@ class Parametrized(StandIn, ArrayOperators):
         return self.main.size
 
     @property
-    def T(self) -> jax.Array:
-        """The transposed value."""
-        return cast("jax.Array", self.value.T)
-
-    @property
     def is_deferred(self) -> bool:
         """True while an original waits for its shape."""
         return any(cell.is_deferred for cell in self.originals.values())
@@ -248,22 +242,6 @@ class Parametrized(StandIn, ArrayOperators):
     def trainable(self, new: bool) -> None:
         for cell in self.originals.values():
             cell.trainable = new
-
-    @property
-    def data(self) -> DataView:
-        """A live view of the value; editing it assigns the value."""
-        return DataView(self)
-
-    @data.setter
-    def data(self, new: Any) -> None:
-        if not (isinstance(new, DataView) and new.holder is self):
-            self.value = new
-
-    def __getitem__(self, index: Any) -> jax.Array:
-        return cast("jax.Array", DataView(self)[index])
-
-    def __setitem__(self, index: Any, new: Any) -> None:
-        DataView(self)[index] = new
 
     def __bool__(self) -> bool:
         return True  # `if layer.weight:` asks whether there is one.
@@ -316,16 +294,4 @@ def _what(value: Any) -> str:
     return f"a {type(value).__name__}"
 
 
-def _refuse_flattening(weight: Parametrized) -> NoReturn:
-    raise TraceError(
-        f"{weight.describe()} was passed to jax.jit, jax.grad, jax.tree or another JAX function, "
-        "or returned from one; pass or return its value (p.value), or use the transform of the "
-        "same name from ansatz"
-    )
-
-
-def _refuse_unflattening(_: Any, __: Any) -> NoReturn:
-    raise TraceError("a parametrised weight is not a pytree")
-
-
-jax.tree_util.register_pytree_node(Parametrized, _refuse_flattening, _refuse_unflattening)
+refuse_as_pytree(Parametrized, "a parametrised weight")

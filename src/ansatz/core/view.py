@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -95,3 +95,30 @@ class DataView(ArrayOperators):
 
     def __repr__(self) -> str:
         return repr(self.holder.value)
+
+
+class Viewed(ArrayOperators):
+    """What holds an array and can be read and edited in place, through `data` or by index."""
+
+    __slots__ = ()
+
+    @property
+    def T(self) -> jax.Array:
+        """The transposed value."""
+        return cast("jax.Array", self.value.T)
+
+    @property
+    def data(self) -> DataView:
+        """A live view of the value that can be edited in place: `p.data[0, 0] = 42`."""
+        return DataView(self)
+
+    @data.setter
+    def data(self, new: Any) -> None:
+        if not (isinstance(new, DataView) and new.holder is self):
+            self.value = new
+
+    def __getitem__(self, index: Any) -> jax.Array:
+        return cast("jax.Array", DataView(self)[index])
+
+    def __setitem__(self, index: Any, new: Any) -> None:
+        DataView(self)[index] = new

@@ -290,6 +290,19 @@ def checked_activation(choice: Activation | None) -> Activation | None:
     return choice
 
 
+def activated(choice: Activation | None, compiled: Callable[[str | None], Any]) -> Any:
+    """What `compiled` gives with the activation named by `choice`, or a function of its result.
+
+    Args:
+        choice: the activation; `None` for none.
+        compiled: a compiled formula, which takes the name of the activation that ends it.
+    """
+    if choice is None or isinstance(choice, str):
+        return compiled(choice)
+    # A function of the user's may look at values or cells, so it is not compiled along.
+    return choice(compiled(None))
+
+
 def spelled(choice: Activation) -> str:
     """An activation in one word, for printing."""
     return choice if isinstance(choice, str) else getattr(choice, "__name__", repr(choice))

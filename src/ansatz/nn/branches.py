@@ -10,7 +10,13 @@ import jax.numpy as jnp
 
 from ansatz.core.errors import ShapeError, format_shape
 from ansatz.core.module import Module
-from ansatz.nn.activation_functions import Activation, by_name, checked_activation, spelled
+from ansatz.nn.activation_functions import (
+    Activation,
+    activated,
+    by_name,
+    checked_activation,
+    spelled,
+)
 from ansatz.nn.containers import Container, Sequential, checked_layer
 
 
@@ -68,10 +74,7 @@ class Residual(Module):
                 f"gives {format_shape(around.shape)}; nothing is broadcast. Give a shortcut= that "
                 "projects the input, or let the layers keep its shape"
             )
-        activation = self.activation
-        name = activation if isinstance(activation, str) else None
-        y = _add(y, around, name)
-        return y if name is not None or activation is None else activation(y)  # type: ignore[operator]
+        return activated(self.activation, lambda name: _add(y, around, name))
 
     def extra_repr(self) -> str:
         """The activation."""

@@ -6,13 +6,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ansatz.core.errors import ShapeError
 from ansatz.core.module import Module
 from ansatz.core.parameter import Parameter
-from ansatz.nn.activation_functions import Activation, checked_activation, spelled
+from ansatz.nn.activation_functions import Activation, activated, checked_activation, spelled
 from ansatz.nn.convolution import Geometry, convolve
 from ansatz.nn.sharing import Params, share
 from ansatz.nn.sizes import checked_size, checked_width
@@ -70,6 +69,11 @@ class WindowedLayer(Module):
         self.activation = checked_activation(activation)
 
     @property
+    def in_channels(self) -> int | None:
+        """The number of channels of the input; `None` while it is not known."""
+        raise NotImplementedError
+
+    @property
     def geometry(self) -> Geometry:
         """How the window moves."""
         return Geometry(self.stride, self.padding, self.dilation, self.groups, self.layout)
@@ -87,13 +91,19 @@ class WindowedLayer(Module):
             )
         return size // self.groups
 
-    def activated(self, compiled: Callable[[str | None], Any]) -> Any:
-        """What `compiled` makes of the activation's name, or a function applied to its result."""
-        activation = self.activation
-        name = activation if isinstance(activation, str) else None
-        y = compiled(name)
-        # A function of the user's may look at values or cells, so it is not compiled along.
-        return y if name is not None or activation is None else activation(y)  # type: ignore[operator]
+    def channels_of(self, x: Any) -> int:
+        """The number of channels of an input.
+
+        Raises:
+            ShapeError: it has other axes than the layout, or another number of channels than is
+                known already.
+        """
+        kind = type(self).__name__
+        check_axes(kind, x, self.layout)
+        if self.in_channels is not None:
+            check_channels(kind, x, self.layout, self.in_channels)
+        channels: int = x.shape[channel_axis(self.layout)]
+        return channels
 
     def window_repr(self, in_channels: int | None, channels: int | None, bias: Any) -> str:
         """`in -> out`, the kernel, and what differs from the defaults."""
@@ -158,17 +168,15 @@ class ConvBase(WindowedLayer):
 
     def infer_shape(self, x: Any) -> None:
         """Take the number of input channels from `x`."""
-        kind = type(self).__name__
-        check_axes(kind, x, self.layout)
-        if self.in_channels is not None:
-            check_channels(kind, x, self.layout, self.in_channels)
-        inputs = self.in_groups("in_channels", x.shape[channel_axis(self.layout)])
+        inputs = self.in_groups("in_channels", self.channels_of(x))
         self.weight.shape = (self.weight.shape[0], inputs, *self.kernel_size)
 
     def forward(self, x: Any) -> Any:
         """`(batch, *lengths, in)` to `(batch, *places, out)`, or with channels first."""
         weight, bias = self.weight.value, None if self.bias is None else self.bias.value
-        return self.activated(lambda name: convolve(x, weight, bias, self.geometry, name))
+        return activated(
+            self.activation, lambda name: convolve(x, weight, bias, self.geometry, name)
+        )
 
     def extra_repr(self) -> str:
         """`in -> out`, the kernel, and what differs from the defaults."""

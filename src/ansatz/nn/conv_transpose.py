@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ansatz.core.errors import ShapeError, format_shape
 from ansatz.core.parameter import Parameter
 from ansatz.init import Kaiming
-from ansatz.nn.activation_functions import Activation
+from ansatz.nn.activation_functions import Activation, activated
 from ansatz.nn.conv import WindowedLayer
 from ansatz.nn.convolution import convolve_transposed, cuts_of
 from ansatz.nn.sharing import Params, share
@@ -19,9 +19,6 @@ from ansatz.nn.sizes import checked_size, checked_width
 from ansatz.nn.spatial import (
     Padding,
     Size,
-    channel_axis,
-    check_axes,
-    check_channels,
     extents,
     per_axis,
     spatial_sizes,
@@ -98,11 +95,7 @@ class ConvTransposeBase(WindowedLayer):
 
     def infer_shape(self, x: Any) -> None:
         """Take the number of input channels from `x`."""
-        kind = type(self).__name__
-        check_axes(kind, x, self.layout)
-        if self.in_channels is not None:
-            check_channels(kind, x, self.layout, self.in_channels)
-        inputs = x.shape[channel_axis(self.layout)]
+        inputs = self.channels_of(x)
         self.in_groups("in_channels", inputs)
         self.weight.shape = (inputs, *self.weight.shape[1:])
         self._check_lengths(x)
@@ -124,8 +117,9 @@ class ConvTransposeBase(WindowedLayer):
         """`(batch, *lengths, in)` to `(batch, *places, out)`, or with channels first."""
         weight, bias = self.weight.value, None if self.bias is None else self.bias.value
         more = self.output_padding
-        return self.activated(
-            lambda name: convolve_transposed(x, weight, bias, self.geometry, more, name)
+        return activated(
+            self.activation,
+            lambda name: convolve_transposed(x, weight, bias, self.geometry, more, name),
         )
 
     def extra_repr(self) -> str:

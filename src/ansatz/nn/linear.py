@@ -16,7 +16,13 @@ import jax.numpy as jnp
 from ansatz.core.errors import ShapeError, format_shape
 from ansatz.core.module import Module
 from ansatz.core.parameter import Parameter
-from ansatz.nn.activation_functions import Activation, by_name, checked_activation, spelled
+from ansatz.nn.activation_functions import (
+    Activation,
+    activated,
+    by_name,
+    checked_activation,
+    spelled,
+)
 from ansatz.nn.bias import FanInUniformOfWeight
 from ansatz.nn.matmul import times_transposed
 from ansatz.nn.sharing import Params, share
@@ -105,12 +111,8 @@ class Dense(Module):
 
     def forward(self, x: Any) -> Any:
         """`(..., in_units)` to `(..., units)`; with `flatten`, `(batch, ...)` to two axes."""
-        activation = self.activation
-        name = activation if isinstance(activation, str) else None
-        bias = None if self.bias is None else self.bias.value
-        y = affine(x, self.weight.value, bias, name, self.flatten)
-        # A function of the user's may look at values or cells, so it is not compiled along.
-        return y if name is not None or activation is None else activation(y)  # type: ignore[operator]
+        weight, bias = self.weight.value, None if self.bias is None else self.bias.value
+        return activated(self.activation, lambda name: affine(x, weight, bias, name, self.flatten))
 
     def extra_repr(self) -> str:
         """`in -> out`, and what differs from the defaults."""
@@ -260,11 +262,8 @@ class Bilinear(Module):
                 "the inputs of Bilinear have to agree in all axes but the last, got "
                 f"{format_shape(x1.shape)} and {format_shape(x2.shape)}; nothing is broadcast"
             )
-        activation = self.activation
-        name = activation if isinstance(activation, str) else None
-        bias = None if self.bias is None else self.bias.value
-        y = _bilinear(x1, x2, self.weight.value, bias, name)
-        return y if name is not None or activation is None else activation(y)  # type: ignore[operator]
+        weight, bias = self.weight.value, None if self.bias is None else self.bias.value
+        return activated(self.activation, lambda name: _bilinear(x1, x2, weight, bias, name))
 
     def extra_repr(self) -> str:
         """`in1 × in2 -> out`, and what differs from the defaults."""

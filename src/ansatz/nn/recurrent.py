@@ -13,7 +13,29 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
 
-class RNN(RecurrentLayer):
+class _OneState(RecurrentLayer):
+    """What the layers whose state is `h` alone have in common."""
+
+    def forward(self, x: Any, state: Any = None, *, lengths: Any = None) -> Any:
+        """All outputs and the last state.
+
+        Args:
+            x: shape `(batch, time, input_size)`, or as `batch_first` says; or without a batch.
+            state: the initial `h`, shape `(layers · directions, batch, hidden_size)`; zeros
+                without one.
+            lengths: how many steps of each sequence are valid, integers of shape `(batch,)`.
+                Outputs past the end are zero, the last state is that of the last valid step, and
+                the other direction begins there, as with PyTorch's packed sequences.
+
+        Returns:
+            The outputs of the last layer, shape `(batch, time, directions · hidden_size)`, and the
+            last `h` of each layer and direction, of the shape of `state`.
+        """
+        y, (h,) = self._run(x, None if state is None else (state,), lengths)
+        return y, h
+
+
+class RNN(_OneState):
     """A plain recurrent layer, `h_t = tanh(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh)`.
 
     The batch comes first unless `batch_first=False`; this differs from PyTorch, whose default is
@@ -90,24 +112,6 @@ class RNN(RecurrentLayer):
             params=params,
             dtype=dtype,
         )
-
-    def forward(self, x: Any, state: Any = None, *, lengths: Any = None) -> Any:
-        """All outputs and the last state.
-
-        Args:
-            x: shape `(batch, time, input_size)`, or as `batch_first` says; or without a batch.
-            state: the initial `h`, shape `(layers · directions, batch, hidden_size)`; zeros
-                without one.
-            lengths: how many steps of each sequence are valid, integers of shape `(batch,)`.
-                Outputs past the end are zero, the last state is that of the last valid step, and
-                the other direction begins there, as with PyTorch's packed sequences.
-
-        Returns:
-            The outputs of the last layer, shape `(batch, time, directions · hidden_size)`, and the
-            last `h` of each layer and direction, of the shape of `state`.
-        """
-        y, (h,) = self._run(x, None if state is None else (state,), lengths)
-        return y, h
 
 
 class LSTM(RecurrentLayer):
@@ -223,7 +227,7 @@ class LSTM(RecurrentLayer):
         return self._run(x, given, lengths)
 
 
-class GRU(RecurrentLayer):
+class GRU(_OneState):
     """A gated recurrent unit over whole sequences.
 
         r, z = σ(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh)
@@ -276,21 +280,3 @@ class GRU(RecurrentLayer):
     """
 
     kind = "gru"
-
-    def forward(self, x: Any, state: Any = None, *, lengths: Any = None) -> Any:
-        """All outputs and the last state.
-
-        Args:
-            x: shape `(batch, time, input_size)`, or as `batch_first` says; or without a batch.
-            state: the initial `h`, shape `(layers · directions, batch, hidden_size)`; zeros
-                without one.
-            lengths: how many steps of each sequence are valid, integers of shape `(batch,)`.
-                Outputs past the end are zero, the last state is that of the last valid step, and
-                the other direction begins there, as with PyTorch's packed sequences.
-
-        Returns:
-            The outputs of the last layer, shape `(batch, time, directions · hidden_size)`, and the
-            last `h` of each layer and direction, of the shape of `state`.
-        """
-        y, (h,) = self._run(x, None if state is None else (state,), lengths)
-        return y, h

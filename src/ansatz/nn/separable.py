@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 from ansatz.core.errors import TieError
 from ansatz.core.module import Module
 from ansatz.core.parameter import Parameter
-from ansatz.nn.activation_functions import Activation
+from ansatz.nn.activation_functions import Activation, activated
 from ansatz.nn.conv import Conv2D, WindowedLayer
 from ansatz.nn.convolution import Geometry, convolve
 from ansatz.nn.sharing import Params, share
 from ansatz.nn.sizes import checked_size, checked_width
-from ansatz.nn.spatial import Padding, Size, channel_axis, check_axes, check_channels
+from ansatz.nn.spatial import Padding, Size
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
@@ -114,11 +114,7 @@ class DepthwiseConv2D(WindowedLayer):
 
     def infer_shape(self, x: Any) -> None:
         """Take the number of channels from `x`."""
-        kind = type(self).__name__
-        check_axes(kind, x, self.layout)
-        if self.in_channels is not None:
-            check_channels(kind, x, self.layout, self.in_channels)
-        channels = x.shape[channel_axis(self.layout)] * self.multiplier
+        channels = self.channels_of(x) * self.multiplier
         self.weight.shape = (channels, *self.weight.shape[1:])
         if self.bias is not None:
             self.bias.shape = (channels,)
@@ -126,7 +122,9 @@ class DepthwiseConv2D(WindowedLayer):
     def forward(self, x: Any) -> Any:
         """`(batch, *lengths, in)` to `(batch, *places, in * multiplier)`, or channels first."""
         weight, bias = self.weight.value, None if self.bias is None else self.bias.value
-        return self.activated(lambda name: convolve(x, weight, bias, self.geometry, name))
+        return activated(
+            self.activation, lambda name: convolve(x, weight, bias, self.geometry, name)
+        )
 
     def extra_repr(self) -> str:
         """`in -> out`, the kernel, and what differs from the defaults."""
