@@ -45,3 +45,10 @@ def empty_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def _doctests_run_in_an_empty_directory(request: pytest.FixtureRequest) -> None:
     if isinstance(request.node, DoctestItem):
         request.getfixturevalue("empty_directory")
+
+
+@pytest.fixture(autouse=True)
+def _same_draws_on_each_run() -> None:
+    import ansatz  # Not before JAX_PLATFORMS is set.
+
+    ansatz.seed(0)

@@ -15,11 +15,6 @@ from ansatz import init, nn
 X = jnp.asarray(np.random.default_rng(0).normal(size=(2, 3)), "float32")
 
 
-@pytest.fixture(autouse=True)
-def _same_draws_on_each_run():
-    az.seed(0)
-
-
 def symmetric(weight):
     return jnp.triu(weight) + jnp.triu(weight, 1).T
 

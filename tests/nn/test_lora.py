@@ -13,11 +13,6 @@ from ansatz import nn
 X = jnp.asarray(np.random.default_rng(0).normal(size=(4, 3)), "float32")
 
 
-@pytest.fixture(autouse=True)
-def _same_draws_on_each_run():
-    az.seed(0)
-
-
 class Attention(nn.Module):
     def __init__(self):
         super().__init__()

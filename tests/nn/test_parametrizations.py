@@ -14,11 +14,6 @@ from ansatz import init, nn
 X = jnp.asarray(np.random.default_rng(0).normal(size=(4, 3)), "float32")
 
 
-@pytest.fixture(autouse=True)
-def _same_draws_on_each_run():
-    az.seed(0)
-
-
 class Convolution(nn.Module):
     """A weight of four dimensions, as convolutions have."""
 
