@@ -16,6 +16,7 @@ import json
 import math
 import os
 import platform
+import random
 import statistics
 import subprocess
 import sys
@@ -80,7 +81,8 @@ def interleave(
 
     Args:
         contenders: each returns when its work is done.
-        rounds: how often everybody gets a turn; who begins changes from round to round.
+        rounds: how often everybody gets a turn. The order changes from round to round, so that
+            nobody always comes after the one whose threads go on spinning for a while.
         slot: about how many seconds one turn takes.
     """
     calls = {name: _calls_in(slot, call) for name, call in contenders.items()}
@@ -89,9 +91,9 @@ def interleave(
     gc.collect()
     gc.freeze()  # What others hold must not make a contender's garbage collections longer.
     try:
-        for turn in range(rounds):
-            first = turn % len(names)
-            for name in names[first:] + names[:first]:
+        order = random.Random(0)
+        for _ in range(rounds):
+            for name in order.sample(names, len(names)):
                 call, repeats = contenders[name], range(calls[name])
                 call()
                 start = time.perf_counter()

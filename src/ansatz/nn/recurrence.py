@@ -1,15 +1,7 @@
-"""Recurrences: the formulas behind recurrent cells and layers, and their derivatives.
+"""The formulas behind recurrent cells and layers, and their derivatives.
 
-A recurrent layer turns inputs `x_t` and a state into new states, step by step. What can be done for
-all steps at once is done so: the projection of the inputs is one matrix product before the loop,
-and the gradients of all weights are matrix products over all steps after it. The loop itself, one
-`jax.lax.scan`, multiplies the state with the recurrent weight and applies the gates, no more.
-
-Plain differentiation of the loop would add up the gradient of the recurrent weight step by step.
-So the derivative is stated here, in forward mode: along the states that were found, the tangents
-of the states follow a *linear* recurrence, to which a change of the weights contributes one term
-that is known for all steps beforehand. JAX transposes that for the gradient. Both modes, and
-higher derivatives, come from the one rule.
+What a step computes, and how its result changes with its inputs, is stated by a `Kind`;
+`recurrence_loop` runs the steps.
 
 A sigmoid is computed as `σ(2a) = (1 + tanh a) / 2`: then one tanh over all gates, which CPUs
 compute several times faster than a sigmoid here and a tanh there. The factor of the argument, a
@@ -25,7 +17,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ansatz.nn.matmul import dot, flipped, times_transposed, weight_tangent
+from ansatz.nn.matmul import flipped, times_transposed
 
 State = tuple[jax.Array, ...]
 """`(h,)`, or `(h, c)` for an LSTM; each of shape `(batch, size)`."""
@@ -81,7 +73,7 @@ class Kind:
 
     def contribution(self, slopes: Any, da: Any, db: Any) -> Any:
         """What changes `da` and `db` contribute to the linear recurrence, for all steps at once."""
-        return _plus(da, db)
+        return plus(da, db)
 
     def advance_linearly(self, slopes: Any, given: Any, db: Any, tangent: State) -> State:
         """The new tangent of the state; linear in `given`, `db` and `tangent`."""
@@ -110,7 +102,7 @@ class Elman(Kind):
 
     def advance_linearly(self, slopes: Any, given: Any, db: Any, tangent: State) -> State:
         """`dh' = f' · (given + db)`."""
-        return (_plus(given, db) * slopes,)
+        return (plus(given, db) * slopes,)
 
 
 class Lstm(Kind):
@@ -147,7 +139,7 @@ class Lstm(Kind):
     def advance_linearly(self, slopes: Any, given: Any, db: Any, tangent: State) -> State:
         """`dc' = f dc + …` and `dh' = … + o (1 - tanh²c') dc'`."""
         by_gate, by_cell, of_output = slopes
-        i, f, g, o = jnp.split(_plus(given, db) * by_gate, 4, -1)
+        i, f, g, o = jnp.split(plus(given, db) * by_gate, 4, -1)
         dc = by_cell * tangent[1] + i + f + g
         return o + of_output * dc, dc
 
@@ -229,22 +221,22 @@ def step(kind: str, x: jax.Array, state: State, weights: Weights) -> State:
     Returns:
         The new state, in the dtype to which JAX promotes all of them.
     """
-    dtype, wide = _dtypes(x, state, weights)
-    scaled = _scaled(kind, weights, dtype, wide)
-    rows = _rows(x.astype(dtype))
-    a = _plus(times_transposed(rows, scaled.weight_ih), scaled.bias_ih)
-    flat = tuple(_rows(part.astype(wide)) for part in state)
-    new, _ = _advance(kind, a, flat, _for_loop(scaled), None)
+    dtype, wide = dtypes(x, state, weights)
+    scaled = prepared(kind, weights, dtype, wide)
+    rows = flattened(x.astype(dtype))
+    a = plus(times_transposed(rows, scaled.weight_ih), scaled.bias_ih)
+    flat = tuple(flattened(part.astype(wide)) for part in state)
+    new, _ = advance(kind, a, flat, for_loop(scaled), None)
     return tuple(part.astype(dtype).reshape(*x.shape[:-1], part.shape[-1]) for part in new)
 
 
-def _dtypes(x: jax.Array, state: State, weights: Weights) -> tuple[Any, Any]:
+def dtypes(x: jax.Array, state: State, weights: Weights) -> tuple[Any, Any]:
     """The dtype of the result, and the one of gates and sums: float32 at least."""
     dtype = jnp.result_type(x, *state, *(weight for weight in weights if weight is not None))
     return dtype, jnp.promote_types(dtype, jnp.float32)
 
 
-def _scaled(kind: str, weights: Weights, dtype: Any, wide: Any) -> Weights:
+def prepared(kind: str, weights: Weights, dtype: Any, wide: Any) -> Weights:
     """The weights as the loop takes them: half as large for sigmoids, biases merged."""
     formulas = KINDS[kind]
     hidden = weights.weight_hh.shape[0] // formulas.gates
@@ -260,7 +252,7 @@ def _scaled(kind: str, weights: Weights, dtype: Any, wide: Any) -> Weights:
 
     bias_ih, bias_hh = vector(weights.bias_ih), vector(weights.bias_hh)
     if formulas.merges_biases:
-        bias_ih, bias_hh = None, _plus(bias_ih, bias_hh)
+        bias_ih, bias_hh = None, plus(bias_ih, bias_hh)
     projection = weights.weight_hr
     return Weights(
         matrix(weights.weight_ih),
@@ -275,7 +267,8 @@ Loop = tuple[jax.Array, jax.Array | None, jax.Array | None]
 """What a step needs of the weights: weight_hhᵀ, bias_hh (or both biases), weight_hrᵀ."""
 
 
-def _for_loop(weights: Weights) -> Loop:
+def for_loop(weights: Weights) -> Loop:
+    """Prepared weights in the form in which the steps use them."""
     projection = weights.weight_hr
     return (
         flipped(weights.weight_hh),
@@ -284,25 +277,27 @@ def _for_loop(weights: Weights) -> Loop:
     )
 
 
-def _rows(x: jax.Array) -> jax.Array:
+def flattened(x: jax.Array) -> jax.Array:
+    """All axes but the last one as one."""
     return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
 
-def _plus(a: Any, b: Any) -> Any:
+def plus(a: Any, b: Any) -> Any:
+    """`a + b`, where `None` stands for nothing."""
     if a is None or b is None:
         return b if a is None else a
     return a + b
 
 
-def _advance(
+def advance(
     kind: str, a: jax.Array, state: State, loop: Loop, valid: jax.Array | None
 ) -> tuple[State, Any]:
     """One step from the contribution of the input; where `valid` is false, the state stays."""
     weight, bias, projection = loop
-    new, kept = KINDS[kind].advance(a, _plus(_times(state[0], weight), bias), state)
+    new, kept = KINDS[kind].advance(a, plus(_times(state[0], weight), bias), state)
     if projection is not None:
         new = (_times(new[0], projection), *new[1:])
-    return _where(valid, new, state), kept
+    return where_valid(valid, new, state), kept
 
 
 def _times(h: jax.Array, weight: jax.Array) -> jax.Array:
@@ -310,125 +305,8 @@ def _times(h: jax.Array, weight: jax.Array) -> jax.Array:
     return jnp.matmul(h.astype(weight.dtype), weight, preferred_element_type=h.dtype)
 
 
-def _where(valid: jax.Array | None, new: State, old: State) -> State:
+def where_valid(valid: jax.Array | None, new: State, old: State) -> State:
+    """The new state where a sequence goes on, and the old one where it has ended."""
     if valid is None:
         return new
     return tuple(jnp.where(valid, a, b) for a, b in zip(new, old, strict=True))
-
-
-# -- all steps ------------------------------------------------------------------------------------
-
-
-def run(
-    kind: str,
-    x: jax.Array,
-    state: State,
-    weights: Weights,
-    valid: jax.Array | None,
-    *,
-    reverse: bool,
-    unroll: int,
-) -> tuple[jax.Array, State]:
-    """All steps of one direction of one layer.
-
-    Args:
-        kind: a name of `KINDS`.
-        x: shape `(steps, batch, input)`.
-        state: what the first step begins with.
-        weights: of this layer and direction.
-        valid: shape `(steps, batch, 1)`, false where a sequence has ended: the state stays there,
-            whatever `x` holds, and the output is zero. `None` if all have full length.
-        reverse: whether to go from the last step to the first.
-        unroll: how many steps the compiled loop does in one turn.
-
-    Returns:
-        The outputs, shape `(steps, batch, size of h)`, and the last state.
-    """
-    dtype, wide = _dtypes(x, state, weights)
-    scaled = _scaled(kind, weights, dtype, wide)
-    if valid is not None:
-        x = jnp.where(valid, x, jnp.zeros((), x.dtype))  # NaN in the padding must not spread.
-    rows = _rows(x.astype(dtype))
-    a = _plus(times_transposed(rows, scaled.weight_ih), scaled.bias_ih)
-    a = a.reshape(*x.shape[:2], a.shape[-1])
-    state = tuple(part.astype(wide) for part in state)
-    h, last = _loop(
-        kind, reverse, unroll, a, state, scaled._replace(weight_ih=None, bias_ih=None), valid
-    )
-    if valid is not None:
-        h = jnp.where(valid, h, jnp.zeros((), h.dtype))
-    return h.astype(dtype), tuple(part.astype(dtype) for part in last)
-
-
-@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
-def _loop(
-    kind: str, reverse: bool, unroll: int, a: Any, state: State, weights: Weights, valid: Any
-) -> tuple[jax.Array, State]:
-    """`h` of all steps, and the last state."""
-    loop = _for_loop(weights)
-
-    def one(state: State, xs: tuple[Any, Any]) -> tuple[State, jax.Array]:
-        state, _ = _advance(kind, xs[0], state, loop, xs[1])
-        return state, state[0]
-
-    last, h = jax.lax.scan(one, state, (a, valid), reverse=reverse, unroll=unroll)
-    return h, last
-
-
-@functools.partial(_loop.defjvp, symbolic_zeros=True)
-def _loop_jvp(
-    kind: str, reverse: bool, unroll: int, primals: tuple[Any, ...], tangents: tuple[Any, ...]
-) -> tuple[Any, Any]:
-    """The states as before; and their tangents, by a linear recurrence along the states."""
-    a, state, weights, valid = primals
-    da, dstate, dweights, _ = jax.tree.map(_none_if_zero, tangents)
-    formulas = KINDS[kind]
-    loop = _for_loop(weights)
-
-    def one(state: State, xs: tuple[Any, Any]) -> tuple[State, Any]:
-        new, kept = _advance(kind, xs[0], state, loop, xs[1])
-        # Here, where all is in the processor's cache, and not afterwards for all steps at once.
-        slopes = formulas.slopes(kept, state, new)
-        output = None if dweights.weight_hr is None else formulas.output(kept, new)
-        return new, (new[0], slopes, output)
-
-    xs = (a, valid)
-    last, (h, slopes, output) = jax.lax.scan(one, state, xs, reverse=reverse, unroll=unroll)
-    before = (
-        jnp.concatenate([h, state[0][None]])[1:]
-        if reverse
-        else jnp.concatenate([state[0][None], h])[:-1]
-    )
-    db = _plus(_for_all_steps(before, dweights.weight_hh), dweights.bias_hh)
-    given = formulas.contribution(slopes, da, db)
-    projected = _for_all_steps(output, dweights.weight_hr)
-
-    def one_linearly(tangent: State, xs: tuple[Any, ...]) -> tuple[State, jax.Array]:
-        slopes, given, projected, valid = xs
-        db = dot(tangent[0], weights.weight_hh, a.dtype)
-        new = formulas.advance_linearly(slopes, given, db, tangent)
-        if weights.weight_hr is not None:
-            new = (_plus(dot(new[0], weights.weight_hr, a.dtype), projected), *new[1:])
-        new = _where(valid, new, tangent)
-        return new, new[0]
-
-    first = tuple(
-        jnp.zeros_like(part) if tangent is None else tangent
-        for part, tangent in zip(state, dstate, strict=True)
-    )
-    dlast, dh = jax.lax.scan(
-        one_linearly, first, (slopes, given, projected, valid), reverse=reverse, unroll=unroll
-    )
-    return (h, last), (dh, dlast)
-
-
-def _none_if_zero(tangent: Any) -> Any:
-    return None if isinstance(tangent, jax.custom_derivatives.SymbolicZero) else tangent
-
-
-def _for_all_steps(x: Any, tangent: jax.Array | None) -> jax.Array | None:
-    """What the change of a weight gives at all steps; `None` if it does not change."""
-    if tangent is None:
-        return None
-    y = weight_tangent(_rows(x), tangent, x.dtype)
-    return y.reshape(*x.shape[:2], y.shape[-1])

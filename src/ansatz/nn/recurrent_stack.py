@@ -12,7 +12,8 @@ import numpy as np
 from ansatz.core.errors import DTypeError, ShapeError, format_shape
 from ansatz.core.module import Module
 from ansatz.core.streams import RandomStream, advance
-from ansatz.nn.recurrence import KINDS, State, Weights, run
+from ansatz.nn.recurrence import KINDS, State, Weights
+from ansatz.nn.recurrence_loop import run
 from ansatz.nn.recurrent_cells import declare_weights, weights_of
 from ansatz.nn.sharing import Params, share
 from ansatz.nn.sizes import checked_size, checked_width, size_along
@@ -214,7 +215,7 @@ def _layers(
                 first = _zeros(x, weights, KINDS[kind].states)
             else:
                 first = tuple(part[len(last)] for part in state)
-            y, end = run(kind, x, first, weights, valid, reverse=reverse, unroll=1)
+            y, end = run(kind, x, first, weights, valid, reverse=reverse)
             outputs.append(y)
             last.append(end)
         x = jnp.concatenate(outputs, -1) if len(outputs) > 1 else outputs[0]
