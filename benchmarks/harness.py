@@ -233,6 +233,11 @@ def introduce(title: str, options: Options, packages: Sequence[str]) -> None:
         console.print("--quick: too few rounds to quote a number from", style="yellow")
 
 
+def announce(number: int, count: int, what: str) -> None:
+    """Say what is measured now, before it is: a bar that moves would take part in the race."""
+    console.print(f"{number} of {count}: {what}", style="dim")
+
+
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str] | None]) -> None:
     """Print a table; the first column is words, the others are numbers, `None` draws a line."""
     console.print(f"\n{title}", style="bold")

@@ -57,7 +57,8 @@ def built(case: str, present: list[str]) -> dict[str, tuple[Call, Call]]:
 def measure(options: harness.Options, present: list[str]) -> dict[str, Any]:
     rounds = 5 if options.quick else 15
     results: dict[str, Any] = {}
-    for case in CASES:
+    for number, case in enumerate(CASES, 1):
+        harness.announce(number, len(CASES), case)
         calls = built(case, present)
         results[case] = {}
         for index, kind in enumerate(("forward", "step")):

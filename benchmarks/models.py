@@ -81,7 +81,8 @@ def main() -> None:
     harness.introduce("whole training steps", options, packages)
     results: dict[str, Any] = {}
     goals = []
-    for model in MODELS:
+    for number, model in enumerate(MODELS, 1):
+        harness.announce(number, len(MODELS), model.NAME)
         times = measure(model, rounds=5 if options.quick else 40)
         harness.table(
             model.NAME,
