@@ -57,7 +57,9 @@ bench: $(PEERS) ## measure the claims against the peers, all in one run
 	$(BIN)/python benchmarks/dispatch.py
 	$(BIN)/python benchmarks/build.py
 	$(BIN)/python benchmarks/eager.py
+	$(BIN)/python benchmarks/layers.py
 	$(BIN)/python benchmarks/models.py
+	$(BIN)/python benchmarks/checkpoint.py
 
 format: $(READY) ## format the code and repair what can be repaired
 	$(BIN)/ruff check --fix

@@ -24,8 +24,8 @@ def kl_divergence(
     """The Kullback-Leibler divergence of two distributions: `Σ_c t_c (log t_c - log p_c)`.
 
     The sum over the classes belongs to the divergence, so the mean is over examples. That is what
-    PyTorch's `KLDivLoss` calls `reduction="batchmean"`; its `"mean"`, and Gluon's `KLDivLoss`,
-    divide by the number of classes as well.
+    PyTorch's `KLDivLoss` calls `reduction="batchmean"`; its `"mean"` divides by the number of
+    classes as well. Gluon's `KLDivLoss` (MXNet 1.9) gives what `reduction="sample"` gives here.
 
     Args:
         log_predictions: shape `(..., classes)`, with the classes along `axis`; logarithms of
