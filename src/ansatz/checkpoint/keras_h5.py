@@ -132,7 +132,8 @@ def _contents(
     name: str, kind: str, datasets: dict[str, _Dataset], metadata: dict[str, str], fetch: Any
 ) -> Contents:
     entries = {key: dataset.entry for key, dataset in datasets.items()}
-    return Contents(name, kind, entries, fetch, metadata)
+    # HDF5 lets one thread in at a time.
+    return Contents(name, kind, entries, fetch, metadata, concurrent=False)
 
 
 def _h5py() -> Any:

@@ -7,8 +7,9 @@ each parameter; committing it either does all of that or raises one error that n
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import jax
@@ -16,6 +17,7 @@ import numpy as np
 
 from ansatz.checkpoint import hints, values
 from ansatz.checkpoint.claims import Claim, Target, match, notes_on_ties, targets_of
+from ansatz.checkpoint.parallel import in_order
 from ansatz.checkpoint.rename import Rename
 from ansatz.checkpoint.report import LoadReport, LoadRow
 from ansatz.checkpoint.source import Source, Stored, from_file, from_mapping
@@ -95,11 +97,9 @@ class LoadPlan:
         with drawing:
             self._check_unchanged()
             read, found = [], {}
-            for assignment in self._assignments:
-                value = self._value_of(assignment)
+            for assignment, (value, odd) in zip(self._assignments, self._read(), strict=True):
                 read.append(value)
-                # At once, while it is in the processor's cache.
-                found[assignment.path] = values.not_finite(value)
+                found[assignment.path] = odd
             placed = values.place(read, [assignment.cell for assignment in self._assignments])
             self._draw_anew()
             for assignment, given, value in zip(self._assignments, read, placed, strict=True):
@@ -111,6 +111,19 @@ class LoadPlan:
                 assignment.cell.settle(value, origin, fresh=fresh)
                 assignment.cell.drop_grad()  # It was the gradient of another value.
         return self._report_on(found)
+
+    def _read(self) -> Iterator[tuple[Any, str]]:
+        """Each value, and what is NaN or infinite in it."""
+
+        def one(assignment: _Assignment) -> tuple[Any, str]:
+            value = self._value_of(assignment)
+            # At once, while it is in the processor's cache.
+            return value, values.not_finite(value)
+
+        if not self._source.concurrent:
+            return map(one, self._assignments)
+        nbytes = sum(a.dtype.itemsize * math.prod(a.shape) for a in self._assignments)
+        return in_order(one, self._assignments, nbytes)
 
     def _draw_anew(self) -> None:
         """What had no value yet is drawn at its first use, as ever."""
