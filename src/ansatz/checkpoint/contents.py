@@ -81,6 +81,7 @@ class Contents:
         ties: the other names of these arrays. They may be entries, too.
         notes: what is worth knowing of the file, one sentence each.
         concurrent: whether several threads may read arrays of it at once, and gain by that.
+        archives: the files of it that are ZIP archives, whose members have checksums.
     """
 
     path: str
@@ -91,6 +92,7 @@ class Contents:
     ties: Ties = dataclasses.field(default_factory=dict)
     notes: tuple[str, ...] = ()
     concurrent: bool = True
+    archives: tuple[str, ...] = ()
 
     def read(self, name: str) -> NDArray[Any]:
         """The array called `name`: its own copy, C-contiguous, in the byte order of this machine.

@@ -88,7 +88,7 @@ class LoadPlan:
             TraceError: called inside a JAX transformation.
         """
         if self.report.faults:
-            raise CheckpointError(_complaint(self.report))
+            raise CheckpointError(self.report.complaint())
         if frame.current() is not None or not frame.at_top_level():
             raise TraceError(
                 "a network cannot be loaded inside a JAX transformation (az.jit, jax.jit, …); load "
@@ -389,16 +389,3 @@ def _faulty(row: LoadRow, status: Any, note: str) -> LoadRow:
     if row.fault:
         return _noted(row, note)
     return dataclasses.replace(row, status=status, fault=True, note=note)
-
-
-def _complaint(report: LoadReport) -> str:
-    width = max(len(row.status) for row in report.faults)
-    lines = [
-        f"  {row.status:<{width}}  '{row.path}'" + (f": {row.note}" if row.note else "")
-        for row in report.faults
-    ]
-    hint = hints.prefix_hint(report.unexpected_keys, report.missing_keys)
-    if hint:
-        lines.append(f"Hint: {hint}")
-    head = f"{report.label} does not fit {report.target}; nothing was loaded:"
-    return "\n".join([head, *lines])

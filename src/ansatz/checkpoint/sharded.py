@@ -64,7 +64,8 @@ def open_index(path: str | os.PathLike[str], open_file: Callable[[str], Contents
     kind = {shard.format for shard in shards.values()}
     label = f"{'/'.join(sorted(kind)) or 'empty'}, {len(files)} files"
     concurrent = all(shard.concurrent for shard in shards.values())
-    return Contents(name, label, entries, fetch, metadata, ties, notes, concurrent)
+    archives = tuple(path for shard in shards.values() for path in shard.archives)
+    return Contents(name, label, entries, fetch, metadata, ties, notes, concurrent, archives)
 
 
 def _read(name: str) -> tuple[dict[str, str], dict[str, str]]:

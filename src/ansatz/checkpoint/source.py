@@ -199,6 +199,11 @@ def _as_array(name: str, value: Any) -> Any:
         )
     if isinstance(value, jax.Array | np.ndarray):
         return value
+    if isinstance(value, Mapping):
+        raise CheckpointError(
+            f"the value for '{name}' is itself a mapping, so this is a whole checkpoint and not a "
+            f"state dict; load the part of it that is one, such as checkpoint['{name}']"
+        )
     try:
         array = np.asarray(value)
     except Exception as error:

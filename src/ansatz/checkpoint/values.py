@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ansatz.checkpoint.dtypes import dtype_called
 from ansatz.core.declared import Declared
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class Policy:
         """The policy of the arguments of `load`."""
         if isinstance(cast, bool):
             return cls(cast, finite)
-        return cls(jnp.dtype(cast), finite)
+        return cls(dtype_called(cast), finite)
 
     def objection(self, stored: Any, wanted: Any) -> str:
         """Why a conversion is not done, with the next step; empty if it is."""
