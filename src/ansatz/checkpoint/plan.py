@@ -1,7 +1,7 @@
 """The load plan: match, check, commit.
 
 Everything that can go wrong is found before anything changes. The plan says what would happen to
-each parameter; committing it either does all of that or raises one error that names every fault.
+each parameter; committing it either does all of that or raises one error.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class LoadPlan:
         """Load everything, or raise and change nothing.
 
         Raises:
-            CheckpointError: the message names every fault.
+            CheckpointError: the message says what is wrong; `report` has every fault.
             TraceError: called inside a JAX transformation.
         """
         if self.report.faults:
