@@ -1,5 +1,6 @@
 """The command line: what it prints, and its exit status."""
 
+import io
 import json
 import subprocess
 import sys
@@ -126,6 +127,14 @@ def test_verify_answers_with_its_exit_status(run: Any, odd: Path, tmp_path: Path
         (["inspect", "absent.npz"], "No such file"),
         (["convert", "a", "b", "--rename", "x"], "--rename takes OLD=NEW"),
         (["inspect", FORMATS / "make_torch.py"], "is of no format that can be read"),
+        (["inspect", FORMATS / "torch_view.pt"], "did you mean 'torch_views.pt'"),
+        (["inspect", "no/such/folder.npz"], "there is no folder 'no/such' either"),
+        (["diff", FORMATS, FORMATS], "give the name of a file in it: in "),
+        (["inspect", FORMATS / "torch_views.pt", "--select", "wholes"], "did you mean 'whole'"),
+        (
+            ["convert", FORMATS / "torch_views.pt", "x.npz", "--cast", "float31"],
+            "it is one of bfloat16, float8_e3m4",
+        ),
     ],
 )
 def test_a_mistake_is_explained_without_a_trace(run: Any, words: Any, message: str) -> None:
@@ -141,3 +150,34 @@ def test_the_module_is_a_program_too(odd: Path) -> None:
     )
     assert ended.returncode == 0, ended.stderr
     assert "odd.npz is sound" in ended.stdout
+
+
+def test_an_empty_file_is_called_empty(run: Any, tmp_path: Path) -> None:
+    (tmp_path / "a.safetensors").touch()
+    status, text = run("verify", tmp_path / "a.safetensors")
+    assert status == 1
+    assert "is empty (0 bytes). Copy or download it again" in text
+
+
+@pytest.mark.parametrize("words", [("verify",), ("diff", 1), ("convert", "c.npz"), ("inspect",)])
+def test_a_progress_bar_ends_at_its_end(
+    run: Any, odd: Path, monkeypatch: pytest.MonkeyPatch, words: Any
+) -> None:
+    totals: list[tuple[float, float | None]] = []
+
+    class Seen(cli.Progress):
+        def stop(self) -> None:
+            totals.extend((task.completed, task.total) for task in self.tasks)
+            super().stop()
+
+    monkeypatch.setattr(cli, "_LARGE", 1)
+    monkeypatch.setattr(cli, "Progress", Seen)
+    console = cli.Console(file=io.StringIO(), force_terminal=True)
+    monkeypatch.setattr(cli, "_err", lambda: console)
+    other = odd.with_name("other.npz")
+    save_arrays(other, {"w": np.ones((3, 2)), "moved": np.full(3, 7), "new": np.ones(9)})
+    command, *more = words
+    extra = [other if word == 1 else odd.with_name(word) for word in more]
+    run(command, odd, *extra)
+    ((completed, total),) = set(totals)
+    assert completed == total

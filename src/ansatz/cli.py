@@ -10,7 +10,7 @@ import contextlib
 import json
 import sys
 import webbrowser
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -23,8 +23,8 @@ from ansatz.checkpoint import conversion, formats
 from ansatz.checkpoint.atomic import replacing
 from ansatz.checkpoint.contents import Contents
 from ansatz.checkpoint.rename import Step, strip_prefix
-from ansatz.checkpoint.verification import verify_file
-from ansatz.core.errors import AnsatzError
+from ansatz.checkpoint.verification import bytes_to_verify, verify_file
+from ansatz.core.errors import AnsatzError, did_you_mean
 from ansatz.core.paths import name_matches
 from ansatz.inspect.arrays import ArrayRow, duplicates, rows_of
 from ansatz.inspect.difference import difference
@@ -37,6 +37,10 @@ app = App(
     name="ansatz",
     help="Look into checkpoints of any format, compare and convert them. Nothing in them is run.",
     version_flags=[],
+)
+app.help_epilogue = (
+    "Exit status: 0 for yes (the same, sound, done), 1 for no (diff: different; verify: not "
+    "sound), 2 for a file or an argument that cannot be used; then nothing was written."
 )
 _PIPED_WIDTH = 200  # Who reads from a pipe wants whole lines, but rich has to fill some width.
 
@@ -63,7 +67,12 @@ def inspect(
     """
     contents = formats.open_file(file)
     names = [n for n in contents.entries if select is None or name_matches(select, n)]
-    with _progress(contents, names, shown=values) as told:
+    if select is not None and not names:
+        raise ValueError(
+            f"{select!r} picks none of the {len(contents.entries)} arrays in {file!r}"
+            f"{did_you_mean(select, contents.entries)}"
+        )
+    with _progress(_bytes_of(contents, names) if values else 0) as told:
         rows = list(rows_of(contents, names, values=values, progress=told))
     remarks = _remarks(contents, rows)
     rows = _sorted(rows, sort)
@@ -89,7 +98,8 @@ def diff(a: str, b: str) -> int:
     """
     # One file may hold twice what the other only tells to be tied.
     one, two = formats.open_file(a).with_aliases(), formats.open_file(b).with_aliases()
-    with _progress(one, list(one.entries)) as told:
+    only_b = [name for name in two.entries if name not in one.entries]
+    with _progress(_bytes_of(one) + _bytes_of(two, only_b)) as told:
         found = difference(one, two, told)
     if found:
         _out().print(difference_table(found))
@@ -121,9 +131,9 @@ def convert(
         rename: OLD=NEW, where * stands for anything; an empty NEW leaves arrays out. May be given
             several times, one after the other.
         strip: A prefix to take from names.
-        cast: The dtype of all floating numbers in the new file.
+        cast: The dtype of all floating numbers in the new file, such as bfloat16.
         aliases: Write a tied array under each of its names.
-        lossy: Go on where the new format cannot hold everything.
+        lossy: Go on where the new format cannot hold everything; what is lost is printed.
     """
     steps: list[Step] = [strip_prefix(strip)] if strip else []
     for each in rename:
@@ -132,7 +142,8 @@ def convert(
             raise ValueError(f"--rename takes OLD=NEW, got {each!r}")
         steps.append({old: new or None})
     contents = formats.open_file(source)
-    with _progress(contents, list(contents.entries)) as told:
+    picked = [n for n in contents.entries if select is None or name_matches(select, n)]
+    with _progress(2 * _bytes_of(contents, picked)) as told:  # Read, and compared.
         done = conversion.convert(
             source,
             target,
@@ -145,7 +156,9 @@ def convert(
         )
     for loss in done.losses:
         _out().print(f"[yellow]{escape(loss)}[/yellow]")
-    _out().print(escape(f"wrote {done.arrays} arrays, {done.nbytes:,} bytes, to {done.target}"))
+    kind = formats.format_for(target).name
+    wrote = f"wrote {done.arrays} arrays, {done.nbytes:,} bytes, to {done.target} ({kind})"
+    _out().print(escape(wrote))
     return 0
 
 
@@ -157,7 +170,7 @@ def verify(file: str) -> int:
         file: The file.
     """
     contents = formats.open_file(file)
-    with _progress(contents, list(contents.entries)) as told:
+    with _progress(bytes_to_verify(contents)) as told:
         warnings = verify_file(contents, told)
     for warning in warnings:
         _out().print(f"[yellow]{escape(warning)}[/yellow]")
@@ -189,7 +202,7 @@ def view(
     for each in filter(None, (file, other)):
         if target.exists() and target.samefile(each):
             raise ValueError(f"the page would replace {each!r}; name another --output")
-    with _progress(one, list(one.entries)) as told:
+    with _progress(_bytes_of(one)) as told:
         page = page_of(one, two, progress=told)
     with replacing(target) as written:
         written.write(page.encode("utf-8"))
@@ -211,12 +224,15 @@ def _err() -> Console:
     return Console(stderr=True)
 
 
+def _bytes_of(contents: Contents, names: Iterable[str] | None = None) -> int:
+    chosen = contents.entries if names is None else names
+    return sum(contents.entries[name].nbytes for name in chosen)
+
+
 @contextlib.contextmanager
-def _progress(
-    contents: Contents, names: list[str], *, shown: bool = True
-) -> Iterator[Callable[[str, int], None] | None]:
-    total = sum(contents.entries[name].nbytes for name in names)
-    if not shown or total < _LARGE or not _err().is_terminal:
+def _progress(total: int) -> Iterator[Callable[[str, int], None] | None]:
+    """Shows how much of so many bytes is done, where that may take a while."""
+    if total < _LARGE or not _err().is_terminal:
         yield None
         return
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())

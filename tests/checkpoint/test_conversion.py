@@ -1,5 +1,6 @@
 """From any format to any: nothing is lost silently, and a failure leaves the old file."""
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -17,6 +18,7 @@ import ansatz as az
 from ansatz import nn
 from ansatz.checkpoint import Rule, convert, load_arrays, open_file, safetensors, save_arrays
 from ansatz.checkpoint.dtypes import EXTENSIONS, NUMPY, exact_stand_in
+from ansatz.checkpoint.formats import FORMATS as FORMAT_ROWS
 from ansatz.checkpoint.ties import Alias, encode
 
 FORMATS = Path(__file__).parent.parent / "formats"
@@ -99,8 +101,7 @@ def test_ties_and_metadata_pass_from_pytorch_on(tmp_path: Path) -> None:
 def test_a_tie_that_a_format_cannot_tell_is_written_as_copies(tmp_path: Path) -> None:
     with pytest.raises(az.CheckpointError, match="mxnet cannot tell ties"):
         convert(FORMATS / "torch_views.pt", tmp_path / "a.params", select="w*")
-    chosen = {"rename": {"empty": None, "scalar": None}}
-    convert(FORMATS / "torch_views.pt", tmp_path / "a.params", lossy=True, **chosen)
+    convert(FORMATS / "torch_views.pt", tmp_path / "a.params", lossy=True)
     loaded = load_arrays(tmp_path / "a.params")
     np.testing.assert_array_equal(loaded["transposed"], loaded["whole"].T)
 
@@ -148,7 +149,7 @@ def test_a_cast_is_made_only_of_floating_numbers_and_never_overflows(tmp_path: P
 
 def test_a_cast_to_integers_is_refused(tmp_path: Path) -> None:
     save_arrays(tmp_path / "a.npz", {"w": np.array([1.5])})
-    with pytest.raises(az.CheckpointError, match="cast is a dtype of floating numbers, not int8"):
+    with pytest.raises(az.CheckpointError, match="cast='int8' is no dtype of floating numbers"):
         convert(tmp_path / "a.npz", tmp_path / "b.npz", cast="int8")
 
 
@@ -202,3 +203,55 @@ def test_a_process_that_is_killed_while_writing_leaves_a_whole_file(tmp_path: Pa
     found = load_arrays(tmp_path / f"out{ending}")["w"]
     assert found.shape == (200_000,)
     assert found.min() == found.max()
+
+
+def test_what_gluon_does_not_have_is_left_out_of_its_files_and_said(tmp_path: Path) -> None:
+    net = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm(2))
+    net.save(tmp_path / "net.safetensors")
+    scale = {"scale": np.array(2.5, "float32"), "empty": np.ones((0, 3), "float32")}
+    save_arrays(tmp_path / "a.npz", {**load_arrays(tmp_path / "net.safetensors"), **scale})
+    with pytest.raises(az.CheckpointError) as caught:
+        convert(tmp_path / "a.npz", tmp_path / "a.params")
+    assert "'1.num_batches_tracked' has shape (), that Gluon does not have" in str(caught.value)
+    assert "(on the command line --lossy)" in str(caught.value)
+    assert not (tmp_path / "a.params").exists()
+    done = convert(tmp_path / "a.npz", tmp_path / "a.params", lossy=True)
+    assert len(done.losses) == 3
+    loaded = load_arrays(tmp_path / "a.params")
+    assert loaded["scale"].tolist() == [2.5]
+    assert not {"1.num_batches_tracked", "empty"} & loaded.keys()
+    fresh = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm(2))
+    report = fresh.load(tmp_path / "a.params", select=lambda path, cell: True)
+    assert report.paths("optional") == ["1.num_batches_tracked"]
+
+
+def test_a_network_says_how_to_save_it_for_mxnet(tmp_path: Path) -> None:
+    net = nn.BatchNorm(2)
+    with pytest.raises(az.CheckpointError, match="select=lambda path, cell") as caught:
+        net.save(tmp_path / "a.params")
+    select = eval(str(caught.value).partition("select=")[2].partition(") for counters")[0])
+    net.save(tmp_path / "a.params", select=select)
+    assert "num_batches_tracked" not in load_arrays(tmp_path / "a.params")
+
+
+@pytest.mark.parametrize("target", ["b.safetensors", "b.npz", "b.params"])
+def test_progress_counts_what_is_written_and_what_is_compared(tmp_path: Path, target: str) -> None:
+    save_arrays(tmp_path / "a.npz", {"w": np.ones(30, "float32"), "left": np.ones(5, "float32")})
+    told: list[int] = []
+    convert(tmp_path / "a.npz", tmp_path / target, select="w", progress=lambda _, n: told.append(n))
+    assert sum(told) == 2 * 120
+
+
+def test_a_file_that_does_not_read_back_as_it_was_meant_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forgetful(path: str, arrays: Any, metadata: Any, *, verify: bool = False) -> None:
+        renamed = {f"{name}_" if name == "b" else name: each for name, each in arrays.items()}
+        safetensors.write(path, renamed, metadata)
+
+    row = dataclasses.replace(FORMAT_ROWS["safetensors"], write=forgetful)
+    monkeypatch.setattr("ansatz.checkpoint.conversion.format_for", lambda path: row)
+    save_arrays(tmp_path / "a.npz", {"a": np.ones(2), "b": np.ones(3, "float32")})
+    message = r"'b' is not there, meant was float32\[3\]; 'b_' is float32\[3\], meant was none"
+    with pytest.raises(az.CheckpointError, match=message):
+        convert(tmp_path / "a.npz", tmp_path / "b.safetensors")

@@ -325,7 +325,9 @@ def test_a_prefix_that_all_names_have_is_named_and_the_advice_works() -> None:
     state = {f"module.{path}": value for path, value in net.state_dict().items()}
     with pytest.raises(az.CheckpointError, match=r"prefix 'module\.' too much") as caught:
         net.load_state_dict(state)
-    rename = eval(str(caught.value).rpartition("rename=")[2])
+    headline, hint, *_ = str(caught.value).splitlines()
+    assert headline.endswith("nothing was loaded: 4 missing, 4 unexpected")
+    rename = eval(hint.rpartition("rename=")[2])
     net.load_state_dict(state, rename=rename)
 
 

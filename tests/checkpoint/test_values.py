@@ -107,3 +107,19 @@ def test_nan_and_infinity_are_refused_only_on_request() -> None:
 def test_nan_and_infinity_are_counted_in_eight_bits(dtype: Any, expected: str) -> None:
     every = np.arange(256, dtype="uint8").view(jnp.dtype(dtype))
     assert not_finite(every) == f"{expected} among 256 values"
+
+
+@pytest.mark.parametrize("dtype", [np.float16, jnp.bfloat16])
+def test_every_number_of_16_bits_is_known_to_be_finite_or_not(dtype: Any) -> None:
+    every = np.arange(1 << 16, dtype="uint16").view(dtype)
+    with np.errstate(invalid="ignore"):  # Signalling NaN are among them.
+        finite, nans = np.isfinite(every), int(np.isnan(every).sum())
+    assert [not_finite(every[i]) == "" for i in range(0, 1 << 16, 37)] == list(finite[::37])
+    assert not_finite(every[finite]) == ""
+    assert not_finite(every) == f"{nans} NaN and 2 infinite among 65536 values"
+    # At the end of several blocks, and among none.
+    long = np.zeros(300_001, dtype)
+    assert not_finite(long) == ""
+    long[-1] = -np.inf
+    assert not_finite(long) == "0 NaN and 1 infinite among 300001 values"
+    assert not_finite(long[:0]) == ""

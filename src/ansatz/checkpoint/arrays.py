@@ -79,7 +79,7 @@ def load_arrays(path: str | os.PathLike[str]) -> Any:
     """
     contents = open_file(path)
     kind, names = _kind_of(contents)
-    arrays = {name: contents.read(name) for name in names}
+    arrays = dict(zip(names, contents.read_all(names), strict=True))
     if kind == "dict":
         return arrays
     if kind == "array":

@@ -19,12 +19,13 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from io import BufferedReader
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
 
+from ansatz.checkpoint.parallel import in_order
 from ansatz.checkpoint.ties import Ties
 from ansatz.core.errors import CheckpointError
 
@@ -79,6 +80,8 @@ class Contents:
         metadata: its text metadata.
         ties: the other names of these arrays. They may be entries, too.
         notes: what is worth knowing of the file, one sentence each.
+        concurrent: whether several threads may read arrays of it at once, and gain by that.
+        archives: the files of it that are ZIP archives, whose members have checksums.
     """
 
     path: str
@@ -88,6 +91,8 @@ class Contents:
     metadata: Mapping[str, str] = dataclasses.field(default_factory=dict)
     ties: Ties = dataclasses.field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    concurrent: bool = True
+    archives: tuple[str, ...] = ()
 
     def read(self, name: str) -> NDArray[Any]:
         """The array called `name`: its own copy, C-contiguous, in the byte order of this machine.
@@ -104,6 +109,12 @@ class Contents:
                 f"is {array.dtype}{list(array.shape)}; the file is damaged"
             )
         return array
+
+    def read_all(self, names: Sequence[str]) -> Iterator[NDArray[Any]]:
+        """The arrays of these names, one after the other; see `read`."""
+        if not self.concurrent:
+            return map(self.read, names)
+        return in_order(self.read, names, sum(self.entries[name].nbytes for name in names))
 
     def with_aliases(self) -> Contents:
         """The same with an entry for every name, also for those that the file only tells."""

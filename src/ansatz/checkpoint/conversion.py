@@ -9,8 +9,9 @@ stay behind. What would change values is done only where `cast` says so.
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
@@ -18,19 +19,21 @@ import numpy as np
 
 from ansatz.checkpoint import mxnet_params, values
 from ansatz.checkpoint.contents import Contents, LazyArray, native
-from ansatz.checkpoint.dtypes import exact_stand_in
+from ansatz.checkpoint.dtypes import dtype_called, exact_stand_in
 from ansatz.checkpoint.formats import Format, format_for, open_file
 from ansatz.checkpoint.rename import Rename
 from ansatz.checkpoint.source import Source, source_of
 from ansatz.checkpoint.ties import FORMAT, TIES, Alias, Ties, encode
-from ansatz.core.errors import CheckpointError
+from ansatz.core.errors import CheckpointError, did_you_mean
 from ansatz.core.paths import name_matches
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
+_COUNTER = "num_batches_tracked"  # PyTorch's BatchNorm counts batches, Gluon's does not.
+
 Progress = Callable[[str, int], None]
-"""Told the name and the bytes of each array that was read."""
+"""Told the name and the bytes of each array that was read, to be written or to be compared."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -73,7 +76,8 @@ def convert(
         cast: the dtype of all arrays of floating numbers in the new file.
         aliases: true to write a tied array under each of its names with bytes of its own.
         lossy: true to go on where the new format cannot hold everything.
-        progress: told of each array that was read.
+        progress: told the name and the bytes of each array that was read, to be written and again
+            to be compared; in the end these are twice the bytes of what was chosen.
 
     Returns:
         What was written, and what was lost.
@@ -100,18 +104,23 @@ def convert(
         found, ties = dataclasses.replace(found, ties=ties).with_aliases(), {}
     chosen = [name for name in found.entries if _picked(select, name, found, ties)]
     if select is not None and not chosen:
-        raise CheckpointError(f"{select!r} picks nothing of {found.label}")
+        raise CheckpointError(
+            f"{select!r} picks none of the {len(found.entries)} arrays in {found.label}"
+            f"{did_you_mean(select, found.entries)}"
+        )
     ties = {kept: others for kept, others in ties.items() if kept in chosen and others}
     told = {alias.name for others in ties.values() for alias in others}
     job = _Job(found, row, cast, progress)
-    arrays = {name: job.array(name) for name in chosen if name not in told}
+    made = {name: job.array(name) for name in chosen if name not in told}
+    arrays = {name: array for name, array in made.items() if array is not None}
     metadata = job.metadata(contents, ties, arrays)
     if contents.ties and not row.keeps_metadata and not aliases:
         job.losses.append(f"{row.name} cannot tell ties: tied arrays are written as copies")
     _check_no_loss(job.losses, os.fspath(source), os.fspath(target), row, lossy=lossy)
     assert row.write is not None
     row.write(os.fspath(target), arrays, metadata, verify=True)
-    _check_read_back(os.fspath(target), arrays)
+    job.tell_the_rest(arrays)
+    _check_read_back(os.fspath(target), arrays, ties if row.keeps_metadata else {})
     nbytes = sum(array.nbytes for array in arrays.values())
     return Conversion(contents.path, os.fspath(target), len(arrays), nbytes, tuple(job.losses))
 
@@ -124,7 +133,7 @@ def _check_no_loss(
         more = f"\n  and {len(losses) - 20} more" if len(losses) > 20 else ""
         raise CheckpointError(
             f"{target!r} was not written: {row.name} cannot hold all of {source!r}:\n{shown}{more}"
-            "\nPass lossy=True (on the command line --lossy) to go on without"
+            "\nPass lossy=True (on the command line --lossy) to go on like this"
         )
 
 
@@ -136,23 +145,29 @@ class _Job:
     ) -> None:
         self._source = source
         self._row = row
-        self._cast = None if cast is None else jnp.dtype(cast)
-        if self._cast is not None and not jnp.issubdtype(self._cast, jnp.floating):
-            raise CheckpointError(
-                f"cast is a dtype of floating numbers, not {self._cast}, which would lose values"
-            )
+        # A cast to integers would lose values.
+        self._cast = None if cast is None else dtype_called(cast, floating=True)
         self._progress = progress
+        self._told = 0
         self.losses: list[str] = []
 
-    def array(self, name: str) -> LazyArray:
-        """The array as it is to be written."""
+    def array(self, name: str) -> LazyArray | None:
+        """The array as it is to be written; `None` if the format has no place for it."""
         stored = self._source.entries[name]
+        shape = stored.shape
+        if self._row.name == "mxnet" and (not shape or 0 in shape):
+            if 0 in shape or name.endswith(_COUNTER):
+                why = "that Gluon does not have" if not shape else "without any number in it"
+                self.losses.append(f"'{name}' has shape {shape}, {why}: it is left out")
+                return None
+            self.losses.append(f"'{name}' has shape (), which MXNet cannot hold: it becomes (1,)")
+            shape = (1,)
         wanted = self._wanted(name, native(stored.dtype))
-        made = LazyArray(stored.shape, wanted, lambda: self._read(name, wanted))
+        made = LazyArray(shape, wanted, lambda: self._read(name, wanted).reshape(shape))
         if self._row.name == "mxnet" and mxnet_params.refusal(name, made):
             raise CheckpointError(
                 f"nothing was written: '{name}' has {mxnet_params.refusal(name, made)}; leave it "
-                "out with rename or select"
+                f"out: rename={{{name!r}: None}} (on the command line --rename '{name}=')"
             )
         return made
 
@@ -177,9 +192,19 @@ class _Job:
         lost = values.lost_by_conversion(raw, value)
         if lost:
             raise CheckpointError(f"nothing was written: in '{name}', {lost}")
-        if self._progress is not None:
-            self._progress(name, raw.nbytes)
+        self._tell(name, raw.nbytes)
         return value
+
+    def _tell(self, name: str, nbytes: int) -> None:
+        self._told += nbytes
+        if self._progress is not None:
+            self._progress(name, nbytes)
+
+    def tell_the_rest(self, written: Iterable[str]) -> None:
+        """Of formats that compare checksums of what they wrote, and do not read arrays again."""
+        entries = [self._source.entries[name] for name in written]
+        whole = sum(math.prod(entry.shape) * entry.dtype.itemsize for entry in entries)
+        self._tell("", max(0, 2 * whole - self._told))
 
     def metadata(
         self, contents: Contents, ties: Ties, arrays: Mapping[str, LazyArray]
@@ -215,12 +240,27 @@ def _says_the_same(source: Source, kept: str, alias: Alias) -> bool:
     return same and values.largest_difference(one, other) is None
 
 
-def _check_read_back(target: str, arrays: Mapping[str, LazyArray]) -> None:
-    """Names, shapes and dtypes, as the reader sees them; the bytes were compared when written."""
-    found = open_file(target).entries
-    same = found.keys() == arrays.keys() and all(
-        (found[name].shape, found[name].dtype) == (array.shape, array.dtype)
-        for name, array in arrays.items()
-    )
-    if not same:
-        raise CheckpointError(f"{target!r} does not read back as what was written; do not use it")
+def _check_read_back(target: str, arrays: Mapping[str, LazyArray], ties: Ties) -> None:
+    """Names, shapes, dtypes and ties as the reader sees them; bytes were compared when written."""
+    contents = open_file(target)
+
+    def described(arrays: Mapping[str, Any]) -> dict[str, str]:
+        return {name: f"{array.dtype}{list(array.shape)}" for name, array in arrays.items()}
+
+    def joined(ties: Ties) -> dict[str, str]:
+        groups = [sorted((kept, *(a.name for a in others))) for kept, others in ties.items()]
+        return {", ".join(group): "tied" for group in groups}
+
+    meant = described(arrays) | joined(ties)
+    found = described(contents.entries) | joined(contents.ties)
+    wrong = [
+        f"'{name}' is {found.get(name, 'not there')}, meant was {meant.get(name, 'none')}"
+        for name in sorted(meant.keys() | found.keys())
+        if meant.get(name) != found.get(name)
+    ]
+    if wrong:
+        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+        raise CheckpointError(
+            f"{target!r} does not read back as what was written, so do not use it: "
+            f"{'; '.join(wrong[:3])}{more}"
+        )

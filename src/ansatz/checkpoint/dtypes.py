@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
 import numpy as np
+
+from ansatz.core.errors import CheckpointError, did_you_mean
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
 
 # Neither is annotated.
 _iinfo: Any = jnp.iinfo
@@ -37,6 +43,44 @@ NUMPY: dict[str, np.dtype[Any]] = {
     )
 }
 """Names and dtypes of numbers that NumPy has."""
+
+
+def dtype_called(dtype: DTypeLike, *, floating: bool = False) -> np.dtype[Any]:
+    """The dtype that an option `cast` asks for.
+
+    Args:
+        dtype: a dtype or its name.
+        floating: true to refuse what is no dtype of floating numbers.
+
+    Raises:
+        CheckpointError: there is none of this name, or it is of another kind; all are listed.
+
+    Example:
+        >>> from ansatz.checkpoint.dtypes import dtype_called
+        >>> dtype_called("bfloat16")
+        dtype(bfloat16)
+    """
+    known = NUMPY | EXTENSIONS
+    if floating:
+        known = {name: each for name, each in known.items() if jnp.issubdtype(each, jnp.floating)}
+    try:
+        found = np.dtype(jnp.dtype(dtype))
+    except TypeError:
+        found = None
+    if found is not None and found in known.values():
+        return found
+    given = repr(dtype) if found is None else f"'{found}'"
+    hint = did_you_mean(dtype, known).removeprefix("; ") if isinstance(dtype, str) else ""
+    kind = "of floating numbers " if floating else ""
+    raise CheckpointError(
+        f"cast={given} is no dtype {kind}that is known{'; ' + hint if hint else ''}; it "
+        f"is one of {', '.join(sorted(known, key=_by_kind))}"
+    )
+
+
+def _by_kind(name: str) -> tuple[str, int, str]:
+    digits = re.search(r"\d+", name)
+    return (name[: digits.start()] if digits else name, int(digits[0]) if digits else 0, name)
 
 
 def exact_stand_in(dtype: np.dtype[Any], held: frozenset[np.dtype[Any]]) -> np.dtype[Any] | None:

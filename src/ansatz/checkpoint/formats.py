@@ -28,7 +28,7 @@ from ansatz.checkpoint import (
 )
 from ansatz.checkpoint.contents import Contents
 from ansatz.checkpoint.writing import Writer
-from ansatz.core.errors import CheckpointError
+from ansatz.core.errors import CheckpointError, did_you_mean
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -100,6 +100,7 @@ _WHOLE = (
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
 )
+_SHOWN = 8  # Names in a message.
 _NEVER_WRITTEN = (".pickle", ".pkl")
 _SUFFIXES = {suffix: row for row in FORMATS.values() for suffix in row.suffixes}
 
@@ -109,7 +110,7 @@ def open_file(path: str | os.PathLike[str]) -> Contents:
 
     Raises:
         CheckpointError: no known format, or damaged; the message says what it looks like.
-        FileNotFoundError: there is no such file.
+        FileNotFoundError: there is no such file; the message offers one that is called alike.
 
     Example:
         >>> import numpy as np
@@ -125,7 +126,9 @@ def open_file(path: str | os.PathLike[str]) -> Contents:
         if orbax is not None:
             return orbax_folder.open_orbax(orbax)
         name = _in_folder(name)
-    elif os.path.exists(name) and not os.path.isfile(name):
+    elif not os.path.exists(name):
+        raise FileNotFoundError(_not_there(name))
+    elif not os.path.isfile(name):
         raise CheckpointError(f"{name!r} is a device or a pipe, not a file")
     found = identify.identify(name)
     if found == "index":
@@ -143,12 +146,41 @@ def _open_as(name: str, found: str | None) -> Contents:
     with open(name, "rb") as file:
         head = file.read(512)
     known = identify.describe(head)
-    what = f"it is {known}" if known else f"it begins with {head[:16]!r}"
     if not head:
-        what = "it is empty"
+        raise CheckpointError(f"{name!r} is empty (0 bytes). Copy or download it again.")
+    what = (
+        f"it is {known}"
+        if known
+        else (
+            f"it begins with {head[:16]!r}. If it should be one of these, copy or download it again"
+        )
+    )
     raise CheckpointError(
         f"{name!r} is of no format that can be read, which are {', '.join(FORMATS)}: {what}"
     )
+
+
+def _not_there(name: str) -> str:
+    folder, base = os.path.split(name)
+    if os.path.islink(name):
+        return f"No such file: {name!r} is a link to what is not there, {os.readlink(name)!r}"
+    if not os.path.isdir(folder or "."):
+        return f"No such file: {name!r}; there is no folder {folder!r} either"
+    hint = did_you_mean(base, os.listdir(folder or "."))
+    return (
+        f"No such file: {name!r}{hint}"
+        if hint
+        else (f"No such file: {name!r}; {_checkpoints_in(folder or '.')}")
+    )
+
+
+def _checkpoints_in(folder: str) -> str:
+    """The files of a folder that are called like checkpoints, for a message."""
+    found = sorted(n for n in os.listdir(folder) if n.lower().endswith((*_SUFFIXES, ".index.json")))
+    if not found:
+        return f"no file in {folder!r} is called like a checkpoint"
+    more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+    return f"in {folder!r} there is {', '.join(map(repr, found[:_SHOWN]))}{more}"
 
 
 def _in_folder(folder: str) -> str:
@@ -157,7 +189,7 @@ def _in_folder(folder: str) -> str:
     if not found:
         raise CheckpointError(
             f"{folder!r} is a folder without {' or '.join(_WHOLE)}, and no checkpoint of Orbax; "
-            "give the name of a file in it"
+            f"give the name of a file in it: {_checkpoints_in(folder)}"
         )
     return os.path.join(folder, found[0])
 

@@ -10,6 +10,7 @@ filters, and datasets that claim more values than are stored.
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import os
 from collections.abc import Iterator, Mapping
@@ -119,7 +120,8 @@ def open_keras(path: str | os.PathLike[str]) -> Contents:
         with opened.again() as again:
             return _read(_inside(again, member, name), datasets[asked], f"'{asked}' in {name!r}")
 
-    return _contents(name, "keras", datasets, metadata, fetch)
+    contents = _contents(name, "keras", datasets, metadata, fetch)
+    return dataclasses.replace(contents, archives=(name,))
 
 
 def _inside(file: BinaryIO, member: zip_files.Member, path: str) -> Any:
@@ -132,7 +134,8 @@ def _contents(
     name: str, kind: str, datasets: dict[str, _Dataset], metadata: dict[str, str], fetch: Any
 ) -> Contents:
     entries = {key: dataset.entry for key, dataset in datasets.items()}
-    return Contents(name, kind, entries, fetch, metadata)
+    # HDF5 lets one thread in at a time.
+    return Contents(name, kind, entries, fetch, metadata, concurrent=False)
 
 
 def _h5py() -> Any:

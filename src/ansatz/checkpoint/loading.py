@@ -56,7 +56,8 @@ def load(
         What happened to each parameter and to each entry of the file.
 
     Raises:
-        CheckpointError: with every missing, unexpected and unfitting entry; nothing changed.
+        CheckpointError: with what would help, and the missing, unexpected and unfitting entries, of
+            many of one kind the first ten; nothing changed.
         FileNotFoundError: there is no such file.
         TraceError: called inside a JAX transformation.
 
@@ -114,7 +115,8 @@ def load_state_dict(
         on_shape: what becomes of a parameter that has another shape in the mapping.
 
     Raises:
-        CheckpointError: with every missing, unexpected and unfitting entry; nothing changed.
+        CheckpointError: with what would help, and the missing, unexpected and unfitting entries, of
+            many of one kind the first ten; nothing changed.
         TraceError: called inside a JAX transformation.
 
     Example:

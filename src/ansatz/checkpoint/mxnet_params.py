@@ -311,7 +311,8 @@ def _check_writable(key: str, array: Any, path: str) -> None:
     why = refusal(key, array)
     if why:
         raise CheckpointError(
-            f"{path!r} was not written: '{key}' has {why}, which MXNet 1.x cannot load; leave it "
-            "out, change it, or use another format"
+            f"{path!r} was not written: '{key}' has {why}, which MXNet 1.x cannot load. Leave such "
+            "arrays out (net.save(path, select=lambda path, cell: cell.shape != ()) for counters), "
+            "or use another format"
         )
     check_gathered(key, array, path)

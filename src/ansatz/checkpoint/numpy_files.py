@@ -221,7 +221,7 @@ def open_npz(path: str | os.PathLike[str]) -> Contents:
             pieces = zip_files.unpacked(file, member, name)
             return array.read(pieces, entry.dtype, f"'{asked}' in {name!r}")
 
-    return Contents(name, "npz", entries, fetch, metadata, ties)
+    return Contents(name, "npz", entries, fetch, metadata, ties, archives=(name,))
 
 
 def _array_name(member: zip_files.Member, path: str) -> str:

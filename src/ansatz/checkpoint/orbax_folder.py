@@ -69,7 +69,8 @@ def open_orbax(path: str | os.PathLike[str]) -> Contents:
             raise CheckpointError(f"{what} cannot be read ({error})") from error
         return checked(np.array(raw, entries[asked].dtype, order="C"), what)
 
-    return Contents(folder, "orbax", entries, fetch)
+    # tensorstore has threads of its own.
+    return Contents(folder, "orbax", entries, fetch, concurrent=False)
 
 
 def _size_without_links(folder: str) -> int:

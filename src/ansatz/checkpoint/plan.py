@@ -1,14 +1,15 @@
 """The load plan: match, check, commit.
 
 Everything that can go wrong is found before anything changes. The plan says what would happen to
-each parameter; committing it either does all of that or raises one error that names every fault.
+each parameter; committing it either does all of that or raises one error.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import jax
@@ -16,6 +17,7 @@ import numpy as np
 
 from ansatz.checkpoint import hints, values
 from ansatz.checkpoint.claims import Claim, Target, match, notes_on_ties, targets_of
+from ansatz.checkpoint.parallel import in_order
 from ansatz.checkpoint.rename import Rename
 from ansatz.checkpoint.report import LoadReport, LoadRow
 from ansatz.checkpoint.source import Source, Stored, from_file, from_mapping
@@ -82,11 +84,11 @@ class LoadPlan:
         """Load everything, or raise and change nothing.
 
         Raises:
-            CheckpointError: the message names every fault.
+            CheckpointError: the message says what is wrong; `report` has every fault.
             TraceError: called inside a JAX transformation.
         """
         if self.report.faults:
-            raise CheckpointError(_complaint(self.report))
+            raise CheckpointError(self.report.complaint())
         if frame.current() is not None or not frame.at_top_level():
             raise TraceError(
                 "a network cannot be loaded inside a JAX transformation (az.jit, jax.jit, …); load "
@@ -95,11 +97,9 @@ class LoadPlan:
         with drawing:
             self._check_unchanged()
             read, found = [], {}
-            for assignment in self._assignments:
-                value = self._value_of(assignment)
+            for assignment, (value, odd) in zip(self._assignments, self._read(), strict=True):
                 read.append(value)
-                # At once, while it is in the processor's cache.
-                found[assignment.path] = values.not_finite(value)
+                found[assignment.path] = odd
             placed = values.place(read, [assignment.cell for assignment in self._assignments])
             self._draw_anew()
             for assignment, given, value in zip(self._assignments, read, placed, strict=True):
@@ -111,6 +111,19 @@ class LoadPlan:
                 assignment.cell.settle(value, origin, fresh=fresh)
                 assignment.cell.drop_grad()  # It was the gradient of another value.
         return self._report_on(found)
+
+    def _read(self) -> Iterator[tuple[Any, str]]:
+        """Each value, and what is NaN or infinite in it."""
+
+        def one(assignment: _Assignment) -> tuple[Any, str]:
+            value = self._value_of(assignment)
+            # At once, while it is in the processor's cache.
+            return value, values.not_finite(value)
+
+        if not self._source.concurrent:
+            return map(one, self._assignments)
+        nbytes = sum(a.dtype.itemsize * math.prod(a.shape) for a in self._assignments)
+        return in_order(one, self._assignments, nbytes)
 
     def _draw_anew(self) -> None:
         """What had no value yet is drawn at its first use, as ever."""
@@ -376,16 +389,3 @@ def _faulty(row: LoadRow, status: Any, note: str) -> LoadRow:
     if row.fault:
         return _noted(row, note)
     return dataclasses.replace(row, status=status, fault=True, note=note)
-
-
-def _complaint(report: LoadReport) -> str:
-    width = max(len(row.status) for row in report.faults)
-    lines = [
-        f"  {row.status:<{width}}  '{row.path}'" + (f": {row.note}" if row.note else "")
-        for row in report.faults
-    ]
-    hint = hints.prefix_hint(report.unexpected_keys, report.missing_keys)
-    if hint:
-        lines.append(f"Hint: {hint}")
-    head = f"{report.label} does not fit {report.target}; nothing was loaded:"
-    return "\n".join([head, *lines])

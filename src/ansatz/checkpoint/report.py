@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, overload
 
+from ansatz.checkpoint.hints import prefix_hint
 from ansatz.core.errors import format_shape
 
 Status = Literal[
@@ -40,6 +42,9 @@ MEANINGS: dict[Status, str] = {
     "value": "values that were refused",
 }
 """What each status says."""
+
+_SHOWN = 10  # Rows of one status in an error: enough to see what they have in common.
+_ALIKE = 3  # From so many rows on that say the same, a report has one line for all of them.
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -145,22 +150,79 @@ class LoadReport(Sequence[LoadRow]):
         """The rows as aligned text.
 
         Args:
-            everything: false to leave out rows that fit and have nothing to tell.
+            everything: false to leave out rows that fit and have nothing to tell, and to have one
+                line for many that say the same.
         """
-        rows = [row for row in self.rows if everything or row.status != "match" or row.note]
-        cells = [
-            (row.status, row.path, _shape(row), row.dtype, ("! " if row.fault else "") + row.note)
-            for row in rows
-        ]
+        cells = _cells(self.rows) if everything else _short_cells(self.rows)
         widths = [max((len(cell[i]) for cell in cells), default=0) for i in range(4)]
         return "\n".join(
             "  " + "  ".join([*map(str.ljust, cell[:4], widths), cell[4]]).rstrip()
             for cell in cells
         )
 
+    def complaint(self) -> str:
+        """Why the load does not happen: how much is wrong, what would help, then what it is.
+
+        Of many faults of one kind the first ten are shown; the plan has them all.
+        """
+        faults = {
+            status: [row for row in self.faults if row.status == status] for status in MEANINGS
+        }
+        counts = [f"{len(rows)} {status}" for status, rows in faults.items() if rows]
+        lines = [
+            f"{self.label} does not fit {self.target}; nothing was loaded: {', '.join(counts)}"
+        ]
+        hint = prefix_hint(self.unexpected_keys, self.missing_keys)
+        if hint:
+            lines.append(f"Hint: {hint}")
+        width = max(len(row.status) for row in self.faults)
+        for status, rows in faults.items():
+            lines += [
+                f"  {status:<{width}}  '{row.path}'"
+                # Guesses for each name are noise where one prefix explains them all.
+                + (f": {row.note}" if row.note and not (hint and _is_guess(row)) else "")
+                for row in rows[:_SHOWN]
+            ]
+            if len(rows) > _SHOWN:
+                lines.append(f"  {status:<{width}}  and {len(rows) - _SHOWN} more")
+        if any(len(rows) > _SHOWN for rows in faults.values()):
+            lines.append("print(net.plan_load(...)), with the same arguments, shows all")
+        return "\n".join(lines)
+
     def __repr__(self) -> str:
         table = self.table(everything=not self.done)
         return f"{self.headline()}\n{table}" if table else self.headline()
+
+
+def _is_guess(row: LoadRow) -> bool:
+    return row.status in ("missing", "unexpected")
+
+
+def _cells(rows: Iterable[LoadRow]) -> list[tuple[str, ...]]:
+    return [
+        (row.status, row.path, _shape(row), row.dtype, ("! " if row.fault else "") + row.note)
+        for row in rows
+    ]
+
+
+def _short_cells(rows: Iterable[LoadRow]) -> list[tuple[str, ...]]:
+    """Without what fits, and with one line for conversions, or for what may be absent, alike."""
+    alike: dict[tuple[str, ...], list[LoadRow]] = {}
+    for row in rows:
+        if row.status == "match" and not row.note:
+            continue
+        said = re.sub(r" \(as '[^']*'\)", "", row.note)  # Its name in the file is its own.
+        same = row.status in ("cast", "optional") and not row.fault
+        alike.setdefault((row.status, row.dtype, said) if same else (row.path,), []).append(row)
+    cells = []
+    for (*_, said), group in alike.items():
+        if len(group) < _ALIKE:
+            cells += _cells(group)
+        else:
+            first = group[0]
+            others = f"{first.path} and {len(group) - 1} more"
+            cells.append((first.status, others, "", first.dtype, said))
+    return cells
 
 
 def _shape(row: LoadRow) -> str:

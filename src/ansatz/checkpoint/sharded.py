@@ -63,7 +63,9 @@ def open_index(path: str | os.PathLike[str], open_file: Callable[[str], Contents
     notes = tuple(note for shard in shards.values() for note in shard.notes)
     kind = {shard.format for shard in shards.values()}
     label = f"{'/'.join(sorted(kind)) or 'empty'}, {len(files)} files"
-    return Contents(name, label, entries, fetch, metadata, ties, notes)
+    concurrent = all(shard.concurrent for shard in shards.values())
+    archives = tuple(path for shard in shards.values() for path in shard.archives)
+    return Contents(name, label, entries, fetch, metadata, ties, notes, concurrent, archives)
 
 
 def _read(name: str) -> tuple[dict[str, str], dict[str, str]]:

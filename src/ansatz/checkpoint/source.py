@@ -64,6 +64,7 @@ class Source:
         left_out: the names that a renaming dropped.
         fetch: gives the array by its name in the file: a NumPy array that nobody else holds, or a
             JAX array.
+        concurrent: whether several threads may call `fetch` at once, and gain by that.
     """
 
     label: str
@@ -72,6 +73,7 @@ class Source:
     ties: Ties
     left_out: tuple[str, ...]
     fetch: Callable[[str], Any]
+    concurrent: bool = False
 
     def read(self, name: str) -> Any:
         """The array of the entry called `name`."""
@@ -154,7 +156,8 @@ def source_of(contents: Contents) -> Source:
         name: Stored(name, entry.shape, entry.dtype) for name, entry in contents.entries.items()
     }
     origin = os.path.basename(os.path.normpath(contents.path))
-    return Source(f"'{contents.path}'", origin, entries, contents.ties, (), contents.read)
+    label = f"'{contents.path}'"
+    return Source(label, origin, entries, contents.ties, (), contents.read, contents.concurrent)
 
 
 def from_mapping(mapping: Mapping[str, Any]) -> Source:
@@ -196,6 +199,11 @@ def _as_array(name: str, value: Any) -> Any:
         )
     if isinstance(value, jax.Array | np.ndarray):
         return value
+    if isinstance(value, Mapping):
+        raise CheckpointError(
+            f"the value for '{name}' is itself a mapping, so this is a whole checkpoint and not a "
+            f"state dict; load the part of it that is one, such as checkpoint['{name}']"
+        )
     try:
         array = np.asarray(value)
     except Exception as error:

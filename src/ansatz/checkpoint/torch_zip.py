@@ -164,7 +164,8 @@ def open_torch(path: str | os.PathLike[str]) -> Contents:
                 return read_plain(again, entries[asked], what)
             return _read_view(again, tensors[asked], archive.big_endian, what)
 
-    return Contents(name, "torch", entries, fetch, metadata, _ties_of(tensors), notes)
+    ties = _ties_of(tensors)
+    return Contents(name, "torch", entries, fetch, metadata, ties, notes, archives=(name,))
 
 
 def _nbytes(tensor: _Tensor) -> int:

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ansatz.checkpoint.dtypes import dtype_called
 from ansatz.core.declared import Declared
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class Policy:
         """The policy of the arguments of `load`."""
         if isinstance(cast, bool):
             return cls(cast, finite)
-        return cls(jnp.dtype(cast), finite)
+        return cls(dtype_called(cast), finite)
 
     def objection(self, stored: Any, wanted: Any) -> str:
         """Why a conversion is not done, with the next step; empty if it is."""
@@ -66,11 +67,29 @@ def not_finite(value: Any) -> str:
     if not jnp.issubdtype(value.dtype, jnp.inexact):
         return ""
     host = np.asarray(value)
-    finite = int(np.count_nonzero(np.isfinite(host)))
-    if finite == host.size:
+    if _is_finite(host):
         return ""
-    nans = int(np.count_nonzero(host != host))
+    with np.errstate(invalid="ignore"):  # Widening a signalling NaN is no reason to warn.
+        finite = int(np.count_nonzero(np.isfinite(host)))
+        nans = int(np.count_nonzero(host != host))
     return f"{nans} NaN and {host.size - finite - nans} infinite among {host.size} values"
+
+
+# Of floating numbers of 16 bits, the bits of infinity; NaN is above, and the sign is the top bit.
+# NumPy widens them one by one to look at them, which would take longer than to read their file.
+_INFINITY = {np.dtype(np.float16): 0x7C00, np.dtype(jnp.bfloat16): 0x7F80}
+_BLOCK = 1 << 17  # Elements, so that what is made of them stays in the cache.
+
+
+def _is_finite(host: NDArray[Any]) -> bool:
+    infinity = _INFINITY.get(host.dtype)
+    if infinity is None:
+        return bool(np.isfinite(host).all())
+    bits = host.reshape(-1).view(np.uint16)
+    return all(
+        int((bits[start : start + _BLOCK] & 0x7FFF).max()) < infinity
+        for start in range(0, bits.size, _BLOCK)
+    )
 
 
 def _kind(dtype: Any) -> int:

@@ -395,7 +395,8 @@ class Module(Node):
             **options: see `ansatz.checkpoint.load`.
 
         Raises:
-            CheckpointError: with every missing, unexpected and unfitting entry; nothing changed.
+            CheckpointError: with what would help, and the missing, unexpected and unfitting
+                entries, of many of one kind the first ten; nothing changed.
         """
         return verbs.call("load", self, path, **options)
 

@@ -63,7 +63,8 @@ def difference(
     Args:
         a: the first, as `ansatz.checkpoint.open_file` gives it.
         b: the second.
-        progress: told the name and the bytes of each array that was read.
+        progress: told each name of either side once, with the bytes of its array (of `a`, if
+            both have it).
     """
     changed, same = [], 0
     for name in a.entries:
@@ -77,7 +78,7 @@ def difference(
                 progress(name, a.entries[name].nbytes)
     removed = [name for name in a.entries if name not in b.entries]
     added = [name for name in b.entries if name not in a.entries]
-    renamed = _renamed(a, removed, b, added)
+    renamed = _renamed(a, removed, b, added, progress or (lambda name, nbytes: None))
     gone, come = {old for old, _ in renamed}, {new for _, new in renamed}
     return Difference(
         tuple(name for name in added if name not in come),
@@ -89,7 +90,11 @@ def difference(
 
 
 def _renamed(
-    a: Readable, removed: list[str], b: Readable, added: list[str]
+    a: Readable,
+    removed: list[str],
+    b: Readable,
+    added: list[str],
+    tell: Callable[[str, int], None],
 ) -> list[tuple[str, str]]:
     """Pairs of equal arrays; only those are read whose shape and dtype occur on both sides."""
     kinds = {_kind(a, name) for name in removed} & {_kind(b, name) for name in added}
@@ -97,12 +102,14 @@ def _renamed(
     for name in added:
         if _kind(b, name) in kinds:
             waiting.setdefault(digest_of(b.read(name)), []).append(name)
+        tell(name, b.entries[name].nbytes)
     pairs = []
     for name in removed:
         if _kind(a, name) in kinds:
             candidates = waiting.get(digest_of(a.read(name)))
             if candidates:
                 pairs.append((name, candidates.pop(0)))
+        tell(name, a.entries[name].nbytes)
     return pairs
 
 

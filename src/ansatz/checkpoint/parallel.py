@@ -1,0 +1,52 @@
+"""Doing the same to many arrays, on as many threads as help.
+
+Most of the time of a load is spent in the system: it clears fresh memory, and copies bytes into it.
+One thread of a processor can do that only so fast. Results come in the order of the items however
+the threads run, and so does the first error.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+_MAX_THREADS = 4  # Memory is no faster with more, and each may hold one array besides its result.
+_WORTH_IT = 1 << 24  # Bytes; reading fewer takes no longer than starting threads.
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+
+def in_order(
+    function: Callable[[_Item], _Result], items: Sequence[_Item], nbytes: int
+) -> Iterator[_Result]:
+    """The results of `function` for all items, in their order.
+
+    Args:
+        function: called once for each item, perhaps in other threads.
+        items: what it is called with.
+        nbytes: how many bytes it will handle for all of them together.
+
+    Raises:
+        Exception: what `function` raised for the first item for which it did. No call is under way
+            any more then, and those that had not begun are not made.
+
+    Example:
+        >>> from ansatz.checkpoint.parallel import in_order
+        >>> list(in_order(abs, [-1, -2], nbytes=0))
+        [1, 2]
+    """
+    threads = min(_MAX_THREADS, _processors(), len(items))
+    if threads < 2 or nbytes < _WORTH_IT:
+        yield from map(function, items)
+        return
+    with ThreadPoolExecutor(threads, thread_name_prefix="ansatz-read") as pool:
+        yield from pool.map(function, items)  # Which cancels what waits if it is left early.
+
+
+def _processors() -> int:
+    """How many processors this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)  # Linux only.
+    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
