@@ -198,8 +198,8 @@ def _takes_one_thread(x: jax.Array, inputs: int, outputs: int) -> bool:
     return (
         x.dtype == jnp.float32
         and inputs >= 16
-        and 16 < max(inputs, outputs)
-        and (max(x.shape[2], outputs) < _ONE_THREAD)
+        and max(inputs, outputs) > 16
+        and max(x.shape[2], outputs) < _ONE_THREAD
     )
 
 
@@ -291,7 +291,8 @@ def slide_in_turns(x: jax.Array, weight: jax.Array, sliding: Sliding) -> jax.Arr
 
     starts = jnp.arange(0, x.shape[0], turn)
     _, y = jax.lax.scan(lambda _, start: ((), one(x, weight, start)), (), starts)
-    return y.reshape(x.shape[0], *y.shape[2:])
+    joined: jax.Array = y.reshape(x.shape[0], *y.shape[2:])
+    return joined
 
 
 def _images_in_a_turn(x: jax.Array) -> int:
@@ -318,8 +319,8 @@ def _slide_row_products(x: jax.Array, weight: jax.Array, sliding: Sliding) -> ja
     for i, row in enumerate(jnp.split(rows, high)):
         start = i * sliding.dilation[0]
         y = y + jax.lax.slice_in_dim(row, start, start + down, axis=2)
-    copied: jax.Array = jax.lax.optimization_barrier(y)
-    return copied.transpose(1, 2, 3, 0)
+    placed: jax.Array = jax.lax.optimization_barrier(y).transpose(1, 2, 3, 0)
+    return placed
 
 
 # -- few channels --------------------------------------------------------------------------------
