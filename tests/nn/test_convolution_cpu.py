@@ -163,6 +163,7 @@ def test_the_way_is_chosen_by_shapes(monkeypatch, weight, window, way):
         ((4, 32, 128, 64), (64, 64, 3, 3), sliding(1, 1), False, False, True),
         ((4, 32, 32, 64), (128, 64, 3, 3), sliding(1, 1), False, True, False),
         ((4, 32, 32, 3), (64, 3, 3, 3), sliding(1, 1), False, True, False),
+        ((0, 32, 32, 64), (64, 64, 3, 3), sliding(1, 1), True, True, False),
         ((4, 32, 64), (64, 64, 3), sliding(1, 1, layout="NWC"), False, False, False),
     ],
 )

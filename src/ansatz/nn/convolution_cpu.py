@@ -264,6 +264,7 @@ def turns_are_worth_it(x: jax.Array, weight: jax.Array, sliding: Sliding) -> boo
         and outputs < _ONE_THREAD
         and size[0] <= 3
         and x.shape[1] >= 14
+        and math.prod(x.shape) > 0
     )
 
 
