@@ -38,6 +38,13 @@ CASES = {
     "rows": (cpu.slide_rows, (2, 6, 7, 3), (4, 3, 3, 2), sliding(1, (1, 2))),
     "rows, stride": (cpu.slide_rows, (2, 6, 7, 1), (4, 1, 3, 3), sliding(2, 1)),
     "pieces": (cpu.slide_pieces, (4, 5, 5, 32), (3, 32, 3, 3), sliding()),
+    "overhanging": (cpu.slide_overhanging, (2, 5, 6, 3), (4, 3, 3, 3), sliding(1, 1)),
+    "overhanging, wide": (cpu.slide_overhanging, (2, 5, 8, 3), (4, 3, 2, 2), sliding(1, (3, 0), 3)),
+    "lengthened": (cpu.slide_lengthened, (2, 5, 6, 3), (4, 3, 3, 3), sliding(1, 1)),
+    "lengthened, wide": (cpu.slide_lengthened, (2, 5, 8, 3), (4, 3, 2, 2), sliding(1, (0, 3), 3)),
+    "turns": (cpu.slide_in_turns, (6, 5, 6, 3), (4, 3, 3, 2), sliding(1, 1)),
+    "turns, wide": (cpu.slide_in_turns, (3, 5, 6, 3), (4, 3, 3, 2), sliding(1, (2, 0), 2)),
+    "parts, all threads": (cpu.slide_by_parts, (2, 14, 4, 32), (32, 32, 3, 3), sliding(1, 1)),
     "parts, one channel": (cpu.slide_by_parts, (128, 5, 5, 1), (2, 1, 3, 3), sliding(1, 1)),
     "parts, few channels": (cpu.slide_by_parts, (2, 6, 6, 3), (4, 3, 3, 3), sliding(2, 1)),
     "parts, many channels": (cpu.slide_by_parts, (4, 3, 6, 32), (4, 32, 2, 2), sliding(1, 1)),
@@ -51,7 +58,8 @@ def arrays(name):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_outputs_and_both_gradients_are_those_of_the_plain_operation(name):
+def test_outputs_and_both_gradients_are_those_of_the_plain_operation(name, monkeypatch):
+    monkeypatch.setattr(cpu, "_TURN", 60)
     way, _, _, window = CASES[name]
     x, weight = arrays(name)
 
@@ -68,6 +76,21 @@ def test_outputs_and_both_gradients_are_those_of_the_plain_operation(name):
         close(grad, wanted, rtol=1e-4, atol=2e-4)
 
 
+@pytest.fixture(params=["by shapes", "all threads"])
+def taken(request, monkeypatch):
+    """Whether the shapes choose the ways, or those for more channels are taken anyway."""
+    if request.param == "all threads":
+        monkeypatch.setattr(cpu, "_TURN", 30)
+        for name in (
+            "is_left_to_one_thread",
+            "transpose_is_left_to_one_thread",
+            "turns_are_worth_it",
+        ):
+            monkeypatch.setattr(cpu, name, lambda *args: True)
+        monkeypatch.setattr(cpu, "bands_are_small", lambda *args: False)
+
+
+@pytest.mark.usefixtures("taken")
 def test_derivatives_by_parts_hold_in_forward_mode_and_twice():
     window = sliding(1, 1)
     rng = np.random.default_rng(1)
@@ -88,8 +111,9 @@ def test_derivatives_by_parts_hold_in_forward_mode_and_twice():
         close(found, expected, rtol=1e-4, atol=1e-2)
 
 
+@pytest.mark.usefixtures("taken")
 def test_derivatives_by_parts_hold_under_vmap_and_remat():
-    window = sliding()
+    window = sliding(1, 1)
     rng = np.random.default_rng(2)
     x, weights = (
         jnp.asarray(rng.normal(size=s), "float32") for s in ((2, 5, 5, 1), (3, 2, 1, 3, 3))
@@ -125,3 +149,34 @@ def test_the_way_is_chosen_by_shapes(monkeypatch, weight, window, way):
         monkeypatch.setattr(cpu, name, lambda *args, name=name: taken.append(name))
     cpu.slide_on_cpu(jnp.ones((2, 6, 6, 4)), jnp.ones(weight), window)
     assert taken == [way]
+
+
+@pytest.mark.parametrize(
+    ("shape", "weight", "window", "forward", "to_input", "to_weight"),
+    [
+        ((4, 32, 32, 64), (64, 64, 3, 3), sliding(1, 1), True, True, True),
+        ((4, 32, 32, 64), (64, 64, 3, 3), sliding(1, 1, layout="NCHW"), False, False, False),
+        ((4, 32, 32, 64), (64, 64, 3, 3), sliding(2, 1), False, False, False),
+        ((4, 32, 32, 64), (64, 64, 3, 3), sliding(), False, False, True),
+        ((4, 32, 32, 64), (64, 64, 5, 5), sliding(1, 2), True, True, False),
+        ((4, 7, 7, 64), (64, 64, 3, 3), sliding(1, 1), True, True, False),
+        ((4, 32, 128, 64), (64, 64, 3, 3), sliding(1, 1), False, False, True),
+        ((4, 32, 32, 64), (128, 64, 3, 3), sliding(1, 1), False, True, False),
+        ((4, 32, 32, 3), (64, 3, 3, 3), sliding(1, 1), False, True, False),
+        ((0, 32, 32, 64), (64, 64, 3, 3), sliding(1, 1), True, True, False),
+        ((4, 32, 64), (64, 64, 3), sliding(1, 1, layout="NWC"), False, False, False),
+    ],
+)
+def test_few_channels_get_all_threads(shape, weight, window, forward, to_input, to_weight):
+    for dtype in (jnp.float32, jnp.bfloat16):
+        x, w = jax.ShapeDtypeStruct(shape, dtype), jax.ShapeDtypeStruct(weight, dtype)
+        found = [
+            chosen(x, w, window)
+            for chosen in (
+                cpu.is_left_to_one_thread,
+                cpu.transpose_is_left_to_one_thread,
+                cpu.turns_are_worth_it,
+            )
+        ]
+        narrow = dtype == jnp.bfloat16
+        assert found == [chosen and not narrow for chosen in (forward, to_input, to_weight)]

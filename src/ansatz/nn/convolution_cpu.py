@@ -16,6 +16,16 @@ the fastest of 5 to 15 rounds. Ratios of the time of `slide` to that of the othe
 | 256×14×14×6, 5×5, 16: `slide_rows` | 0.9 | 1.5 | 0.8 |
 | 32×32×32×3, 3×3, 32: `slide_rows` | 0.6 | 0.2 | 0.6 |
 
+| stride 1, same size | `slide_overhanging` | transpose of `slide_lengthened` | `slide_in_turns` |
+| --- | --- | --- | --- |
+| 32×32×32×64, 3×3, 64 | 1.5 | 1.5 | 1.7 |
+| 8×56×56×64, 3×3, 64 | 1.5 | | |
+| 32×16×16×64, 3×3, 96 | 1.7 | | |
+| 8×32×32×64, 5×5, 64 | 1.7 | | |
+| 8×28×28×128, 3×3, 128 | 1.0 | | |
+| 8×32×128×64, 3×3, 64 | 0.7 | | |
+| 32×32×32×3, 3×3, 64 | 0.6 | | |
+
 | gradient of weight in pieces: `slide_pieces` | 2 pieces | 4 pieces | 8 pieces |
 | --- | --- | --- | --- |
 | 256×28×28×1, 5×5, 6 | 1.8 | 2.2 | 2.5 |
@@ -30,8 +40,10 @@ the fastest of 5 to 15 rounds. Ratios of the time of `slide` to that of the othe
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -126,6 +138,8 @@ def slide_by_parts(x: jax.Array, weight: jax.Array, sliding: Sliding) -> jax.Arr
     """
     if x.shape[-1] == 1 and bands_are_small(x, weight, sliding):
         return slide_rows(x, weight, sliding)
+    if is_left_to_one_thread(x, weight, sliding):
+        return slide_overhanging(x, weight, sliding)
     return slide(x, weight, sliding)
 
 
@@ -137,14 +151,86 @@ def _derivative(
     y = slide_by_parts(x, weight, sliding)
     parts = []
     if not isinstance(dx, SymbolicZero):
-        by_rows = bands_are_small(x, weight, sliding)
-        parts.append((slide_rows if by_rows else slide)(dx, weight, sliding))
+        parts.append(_way_back_to_input(x, weight, sliding)(dx, weight, sliding))
     if not isinstance(dweight, SymbolicZero):
-        parts.append(slide_pieces(x, dweight, sliding))
+        in_turns = turns_are_worth_it(x, weight, sliding)
+        parts.append((slide_in_turns if in_turns else slide_pieces)(x, dweight, sliding))
     return y, functools.reduce(jax.lax.add, parts) if parts else jnp.zeros_like(y)
 
 
 slide_by_parts.defjvp(_derivative, symbolic_zeros=True)
+
+
+def _way_back_to_input(
+    x: jax.Array, weight: jax.Array, sliding: Sliding
+) -> Callable[[jax.Array, jax.Array, Sliding], jax.Array]:
+    if bands_are_small(x, weight, sliding):
+        return slide_rows
+    if transpose_is_left_to_one_thread(x, weight, sliding):
+        return slide_lengthened
+    return slide
+
+
+# -- all threads for few channels ----------------------------------------------------------------
+#
+# XLA hands convolutions in two dimensions to YNNPACK, which takes one thread for those with few
+# output channels on images that are not wide, and leaves what it has no kernel for to Eigen, which
+# takes all threads. An output longer than the input is such a case (`IsConvolutionOpSupportedByYnn`
+# in XLA's `backends/cpu/ynn_support.cc`). One row more costs far less than the second thread gains.
+
+_ONE_THREAD = 128
+"""Fewer output channels than these, on rows with fewer places than these, take one thread."""
+
+
+def is_left_to_one_thread(x: jax.Array, weight: jax.Array, sliding: Sliding) -> bool:
+    """Whether `slide_overhanging` is faster, because `slide` leaves threads idle."""
+    outputs, inputs = weight.shape[:2]
+    return _has_rows_to_add(x, weight, sliding) and _takes_one_thread(x, inputs, outputs)
+
+
+def transpose_is_left_to_one_thread(x: jax.Array, weight: jax.Array, sliding: Sliding) -> bool:
+    """Whether the transpose of `slide_lengthened` is faster than that of `slide`."""
+    outputs, inputs = weight.shape[:2]
+    return _has_rows_to_add(x, weight, sliding) and _takes_one_thread(x, outputs, inputs)
+
+
+def _takes_one_thread(x: jax.Array, inputs: int, outputs: int) -> bool:
+    return (
+        x.dtype == jnp.float32
+        and inputs >= 16
+        and max(inputs, outputs) > 16
+        and max(x.shape[2], outputs) < _ONE_THREAD
+    )
+
+
+def _has_rows_to_add(x: jax.Array, weight: jax.Array, sliding: Sliding) -> bool:
+    """Whether the output is as high as the input, so that one row more makes it higher."""
+    if sliding.layout != "NHWC" or sliding.stride != (1, 1):
+        return False
+    return sum(sliding.pads[0]) == (weight.shape[2] - 1) * sliding.dilation[0]
+
+
+def slide_overhanging(x: jax.Array, weight: jax.Array, sliding: Sliding) -> jax.Array:
+    """The convolution with one row more after the last, which is cut off again."""
+    y = slide(x, weight, _with_rows_after(sliding, 1))
+    return jax.lax.slice_in_dim(y, 0, -1, axis=1)
+
+
+def slide_lengthened(x: jax.Array, weight: jax.Array, sliding: Sliding) -> jax.Array:
+    """The convolution whose first row of padding after the input is made a part of the input.
+
+    Its transpose is a convolution with one row more, which is cut off again.
+    """
+    x = jax.lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), (0, 1, 0), (0, 0, 0), (0, 0, 0)])
+    return slide(x, weight, _with_rows_after(sliding, -1))
+
+
+def _with_rows_after(sliding: Sliding, more: int) -> Sliding:
+    (before, after), columns = sliding.pads
+    return dataclasses.replace(sliding, pads=((before, after + more), columns))
+
+
+# -- the gradient of the weight ------------------------------------------------------------------
 
 
 def slide_pieces(x: jax.Array, weight: jax.Array, sliding: Sliding) -> jax.Array:
@@ -161,6 +247,84 @@ def _wanted_pieces(x: jax.Array, weight: jax.Array, sliding: Sliding) -> int:
     if x.shape[0] >= 128 and (channels == 1 or cells <= 256):
         return 8
     return 4 if channels >= 32 and all(s == 1 for s in sliding.stride) else 1
+
+
+def turns_are_worth_it(x: jax.Array, weight: jax.Array, sliding: Sliding) -> bool:
+    """Whether the transpose of `slide_in_turns` is faster than that of `slide_pieces`.
+
+    With fewer channels there is too little to multiply; with more outputs YNNPACK takes all
+    threads; and of a high window on a low image much of the product would be cut off.
+    """
+    outputs, inputs, *size = weight.shape
+    return (
+        x.dtype == jnp.float32
+        and sliding.layout == "NHWC"
+        and sliding.stride == (1, 1)
+        and min(outputs, inputs) >= 32
+        and outputs < _ONE_THREAD
+        and size[0] <= 3
+        and x.shape[1] >= 14
+        and math.prod(x.shape) > 0
+    )
+
+
+_TURN = 4096
+"""About how many cells one turn takes, so that what it holds stays in the cache."""
+
+
+def slide_in_turns(x: jax.Array, weight: jax.Array, sliding: Sliding) -> jax.Array:
+    """A loop over pieces of the batch, with one product of matrices in each turn.
+
+    The matrix of a piece has a row for each cell, with the cells beside it that a window sees; it
+    is multiplied by the rows of the window side by side, and the products of rows are added up
+    where they belong. The transpose of that is one product of matrices that adds up over all
+    cells. What a turn holds is used again by the next one: to have the matrices of the whole batch
+    would take longer than their product.
+    """
+    turn = _images_in_a_turn(x)
+
+    # In the backward pass the matrix is made again; kept, it would be as many inputs as the window
+    # is wide. The piece is cut out in the loop: XLA would compute a reshaped `x` a second time.
+    @functools.partial(jax.checkpoint, prevent_cse=False)
+    def one(x: jax.Array, weight: jax.Array, start: jax.Array) -> jax.Array:
+        piece = jax.lax.dynamic_slice_in_dim(x, start, turn)
+        return _slide_row_products(piece, weight, sliding)
+
+    starts = jnp.arange(0, x.shape[0], turn)
+    _, y = jax.lax.scan(lambda _, start: ((), one(x, weight, start)), (), starts)
+    joined: jax.Array = y.reshape(x.shape[0], *y.shape[2:])
+    return joined
+
+
+def _images_in_a_turn(x: jax.Array) -> int:
+    """A divisor of the batch."""
+    wanted = max(1, _TURN // math.prod(x.shape[1:3]))
+    return max(n for n in range(1, min(wanted, x.shape[0]) + 1) if x.shape[0] % n == 0)
+
+
+def _slide_row_products(x: jax.Array, weight: jax.Array, sliding: Sliding) -> jax.Array:
+    x = padded(x, (1, 2), sliding.pads, 0)
+    batch, height, width, channels = x.shape
+    outputs, _, high, wide = weight.shape
+    extent = extents((high, wide), sliding.dilation)
+    down, right = places("a convolution", (height, width), extent, (1, 1), ((0, 0), (0, 0)))
+    steps = shifted(x, (2,), (wide,), (1,), sliding.dilation[1:], (right,))
+    seen = jnp.concatenate([cell for _, cell in steps], axis=3)
+    by_rows = weight.transpose(2, 0, 3, 1).reshape(high * outputs, wide * channels)
+    # Outputs come first, and are brought to their place by a copy of its own: the transpose then
+    # copies the cotangent once, and XLA has a fast product for what follows.
+    seen = seen.reshape(-1, wide * channels)
+    rows = jax.lax.dot_general(by_rows, seen, (((1,), (1,)), ((), ())))
+    rows = rows.reshape(high * outputs, batch, height, right)
+    y = jnp.zeros((), x.dtype)
+    for i, row in enumerate(jnp.split(rows, high)):
+        start = i * sliding.dilation[0]
+        y = y + jax.lax.slice_in_dim(row, start, start + down, axis=2)
+    placed: jax.Array = jax.lax.optimization_barrier(y).transpose(1, 2, 3, 0)
+    return placed
+
+
+# -- few channels --------------------------------------------------------------------------------
 
 
 def bands_are_small(x: jax.Array, weight: jax.Array, sliding: Sliding) -> bool:
