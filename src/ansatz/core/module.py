@@ -376,7 +376,7 @@ class Module(Node):
         else:
             standing = standing_in(self)
             held = {path: standing[path].value for path in declared_in(self).values()}
-        verbs.tell("state_dict_given", held)
+        verbs.tell("state_dict_given", self, held)
         return held
 
     def load_state_dict(self, state: Mapping[str, Any], **options: Any) -> Any:
@@ -448,9 +448,6 @@ class Module(Node):
     def _repr_html_(self) -> str:
         """The summary as a table, for notebooks."""
         return cast("str", verbs.call("html", self))
-
-    def __treescope_repr__(self, path: str | None, subtree_renderer: Any) -> Any:
-        return verbs.call("treescope", self, path, subtree_renderer)
 
     def __dir__(self) -> list[str]:
         return [name for name in super().__dir__() if name.isidentifier()]
