@@ -67,6 +67,6 @@ def _spelled(path: str | None) -> str | None:
     if path is None:
         return None
     owner, _, name = path.rpartition(".")
-    if name.isidentifier() or name.endswith("]"):
+    if name.isidentifier():
         return path
     return f"{owner}[{name}]" if name.isdecimal() else f"getattr({owner}, {name!r})"
