@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import ansatz as az
 from ansatz import cli
 from ansatz.checkpoint import load_arrays, save_arrays
 
@@ -141,3 +142,9 @@ def test_the_module_is_a_program_too(odd: Path) -> None:
     )
     assert ended.returncode == 0, ended.stderr
     assert "odd.npz is sound" in ended.stdout
+
+
+def test_the_module_is_the_command_and_tells_its_version() -> None:
+    words = [sys.executable, "-m", "ansatz", "--version"]
+    told = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == f"ansatz {az.__version__}"

@@ -142,9 +142,7 @@ function filter() {
 // ---- ties, as lines in the margin: each keeps to a lane that is free all the way ------------------
 
 const LANE = 9, LANES = 7, CROSSING = 100;
-const drawing = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-drawing.id = "ties";
-drawing.setAttribute("aria-hidden", "true"); // The rows name their partners.
+const drawing = at("ties");
 
 function layTies() {
   if (!pairs.size) return;

@@ -83,9 +83,7 @@ class Summary:
         return self.text()
 
     def _repr_html_(self) -> str:
-        return render.html(
-            self.title, self.rows, self.totals, outputs=self.outputs, cost=self.cost
-        )
+        return render.html(self.title, self.rows, self.totals, outputs=self.outputs, cost=self.cost)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         return render.coloured(self._lines(options.max_width))
