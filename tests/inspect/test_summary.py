@@ -1,6 +1,7 @@
 """The summary of a network."""
 
 import io
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +15,7 @@ import ansatz as az
 from ansatz import init, nn
 from ansatz.checkpoint import load_state_dict
 from ansatz.inspect import Summary, count, summary
+from ansatz.inspect.outputs import calls_in_words
 
 
 class Branching(nn.Module):
@@ -330,3 +332,18 @@ def test_a_network_that_looks_at_values_is_run_on_the_actual_inputs() -> None:
 def test_a_path_that_has_no_row_suggests_near_ones() -> None:
     with pytest.raises(az.PathError, match="did you mean 'weight'"):
         nn.Linear(1, 1).summary()["weigth"]
+
+
+def test_an_output_of_any_kind_is_told() -> None:
+    class Pair(NamedTuple):
+        first: object
+        rest: object
+
+    x = jax.ShapeDtypeStruct((), "int32")
+    assert calls_in_words([Pair(x, ("a", None)), object()]) == (
+        "Pair(first=int32[], rest=('a', None)); object"
+    )
+    assert calls_in_words([x] * 2 + [(x,), [x], (x,), x]) == (
+        "2 × int32[]; (int32[],); [int32[]]; … 6 calls"
+    )
+    assert calls_in_words([nn.ReLU()]) == "ReLU"

@@ -35,12 +35,10 @@ def foldable(shown: Node | Cell, path: str | None, subtree_renderer: Callable[..
     def render(part: Any, path: str | None = None) -> Any:
         return subtree_renderer(part, path=_spelled(path))
 
-    if isinstance(shown, Node):
-        parts, kind = _parts_of_node(shown), type(shown)
-        colour: str | None = color_from_string(kind.__qualname__)
-    else:
-        parts, kind, colour = _parts_of_cell(shown), type(shown), None
-    return render_object_constructor(kind, parts, path, render, color=colour)
+    if isinstance(shown, Cell):
+        return render_object_constructor(type(shown), _parts_of_cell(shown), path, render)
+    colour = color_from_string(type(shown).__qualname__)
+    return render_object_constructor(type(shown), _parts_of_node(shown), path, render, color=colour)
 
 
 def _parts_of_node(node: Node) -> dict[str, Any]:

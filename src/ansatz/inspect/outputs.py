@@ -8,6 +8,8 @@ from typing import Any
 
 import jax
 
+from ansatz.core.deferral import is_holder
+
 _LISTED = 3  # Different outputs of one layer that are written out.
 _LONGEST = 40  # Of what is no array, so many characters are shown.
 
@@ -49,7 +51,9 @@ def in_words(output: Any) -> str:
         return f"[{', '.join(map(in_words, output))}]"
     if output is None or isinstance(output, bool | int | float | str):
         return repr(output)[:_LONGEST]
-    leaves = jax.tree.leaves(output) if jax.tree.structure(output).num_nodes > 1 else []
+    if is_holder(output):
+        return type(output).__name__
+    leaves = [] if jax.tree_util.all_leaves([output]) else jax.tree.leaves(output)
     return _as_call(output, map(in_words, leaves)) if leaves else type(output).__name__
 
 
