@@ -3,10 +3,14 @@
 import subprocess
 import sys
 
+import pytest
 import treescope
 
 import ansatz as az
 from ansatz import nn
+
+# Treescope looks through all names of NumPy once, also through those that are on their way out.
+pytestmark = pytest.mark.filterwarnings("ignore:The chararray class:DeprecationWarning")
 
 
 def net() -> nn.Sequential:
