@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import ansatz as az
 from ansatz import cli
 from ansatz.checkpoint import load_arrays, save_arrays
 
@@ -181,3 +182,9 @@ def test_a_progress_bar_ends_at_its_end(
     run(command, odd, *extra)
     ((completed, total),) = set(totals)
     assert completed == total
+
+
+def test_the_module_is_the_command_and_tells_its_version() -> None:
+    words = [sys.executable, "-m", "ansatz", "--version"]
+    told = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == f"ansatz {az.__version__}"

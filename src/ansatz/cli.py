@@ -11,6 +11,7 @@ import json
 import sys
 import webbrowser
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -36,7 +37,8 @@ _LARGE = 1 << 27  # From so many bytes on, a progress bar is shown.
 app = App(
     name="ansatz",
     help="Look into checkpoints of any format, compare and convert them. Nothing in them is run.",
-    version_flags=[],
+    version=lambda: f"ansatz {metadata.version('ansatz-nn')}",
+    version_flags=["--version"],
 )
 app.help_epilogue = (
     "Exit status: 0 for yes (the same, sound, done), 1 for no (diff: different; verify: not "

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ansatz import cli
+import ansatz as az
+from ansatz import cli, nn
 from ansatz.checkpoint import formats, save_arrays
 from ansatz.inspect.page import page_of
 
@@ -84,3 +85,12 @@ def test_the_command_line_writes_the_page_and_never_over_its_file(
     assert list(tensors_of(Path("a.npz.html").read_text("utf-8"))) == ["w"]
     assert Path("two.html").exists()
     assert Path("a.npz").read_bytes() == before
+
+
+def test_a_tied_name_stands_with_its_module(tmp_path: Path) -> None:
+    net = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    az.tie(net, "1.weight", "0.weight")
+    net.save(tmp_path / "net.safetensors")
+    page = page_of(formats.open_file(tmp_path / "net.safetensors").with_aliases())
+    owners = [name.partition(".")[0] for name in tensors_of(page)]
+    assert owners == ["0", "0", "1", "1"]

@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import ansatz as az
+from ansatz import nn
 from ansatz.checkpoint import formats, save_arrays
 from ansatz.inspect.page import page_of
 from tests.inspect.browse import CHROMIUM, Browser
@@ -83,4 +85,38 @@ def test_of_five_thousand_tensors_only_those_in_sight_are_drawn(
     assert browser.run("document.querySelectorAll('.row').length") < 100
     browser.press("/", "4", "2", "1")
     assert all("421" in name for name in browser.run(NAMES))
+    assert browser.errors == []
+
+
+def test_ties_are_lines_between_rows_and_lead_from_one_to_the_other(
+    browser: Browser, tmp_path: Path
+) -> None:
+    net = nn.Sequential(*(nn.Linear(1, 1, bias=False) for _ in range(300)))
+    for path in ("3.weight", "299.weight"):
+        az.tie(net, "1.weight", path)
+    net.save(tmp_path / "net.safetensors")
+    page = tmp_path / "page.html"
+    page.write_text(
+        page_of(formats.open_file(tmp_path / "net.safetensors").with_aliases()), "utf-8"
+    )
+    browser.open(page)
+    browser.click("#head [role=columnheader] button")  # Lines follow the order of the rows.
+    assert browser.run("lines.map((line) => [line.from, line.to])") == [[1, 3], [3, 299]]
+    ends = "[...drawing.children].map((path) => path.getBoundingClientRect().height)"
+    assert browser.run(ends)[0] == 2 * browser.run("ROW")
+    browser.scheme("dark")
+    assert browser.run("getComputedStyle(drawing.firstChild).stroke") == "rgb(240, 150, 90)"
+    # Both names stand in the row; a click goes to the other.
+    assert "⇄ 3.weight" in browser.run(NAMES)[1]
+    browser.click("#row-1 .tie")
+    assert browser.run(DETAIL) == "3.weight"
+    # By the keyboard around the ring, into a row that was not drawn; and back along the line.
+    browser.press("t")
+    assert browser.run(DETAIL) == "299.weight"
+    browser.press("t")
+    assert browser.run(DETAIL) == "1.weight"
+    browser.run("drawing.firstChild.dispatchEvent(new MouseEvent('click', {bubbles: true}))")
+    assert browser.run(DETAIL) == "3.weight"
+    browser.run("search.value = '299'; filter()")
+    assert browser.run("document.querySelector('#ties')") is None
     assert browser.errors == []

@@ -1,6 +1,7 @@
 """The summary of a network."""
 
 import io
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +15,7 @@ import ansatz as az
 from ansatz import init, nn
 from ansatz.checkpoint import load_state_dict
 from ansatz.inspect import Summary, count, summary
+from ansatz.inspect.outputs import calls_in_words
 
 
 class Branching(nn.Module):
@@ -254,3 +256,94 @@ def test_bytes_are_told_in_units_that_people_read(shape: tuple[int, ...], expect
     net = nn.Module()
     net.weight = az.Parameter(shape)
     assert str(net.summary()).endswith(expected)
+
+
+def shapes(table: Summary, path: str) -> list[tuple[int, ...]]:
+    return [output.shape for output in table[path].outputs]
+
+
+def test_inputs_tell_what_each_layer_gives() -> None:
+    net = nn.Sequential(
+        nn.Conv2D(8, 3), nn.ReLU(), nn.Sequential(nn.GlobalAvgPool2D(), nn.Dense(5))
+    )
+    table = net.summary(jax.ShapeDtypeStruct((2, 8, 8, 3), "bfloat16"))
+    assert [r.path for r in table if r.kind == "layer"] == ["0", "1", "2", "2.0", "2.1"]
+    assert shapes(table, "0") == shapes(table, "1") == [(2, 6, 6, 8)]
+    assert table.outputs[0].shape == (2, 1, 1, 5)
+    assert lines(table)[0] == "Sequential → float32[2, 1, 1, 5]"
+    assert not any(parameter.has_value for parameter in net.parameters())
+    assert not any(r.outputs for r in net.summary())
+
+
+def test_depth_shows_outputs_beside_what_lies_below() -> None:
+    table = nn.Sequential(nn.Sequential(nn.Dense(4), nn.ReLU()), nn.ReLU()).summary(
+        jax.ShapeDtypeStruct((2, 3), "float32"), depth=1
+    )
+    assert [(r.path, r.count, r.entries) for r in table] == [("0", 16, 2), ("1", None, 0)]
+    assert shapes(table, "0") == shapes(table, "1") == [(2, 4)]
+    assert table.totals.parameters == 16
+
+
+class Twice(nn.Module):
+    """One layer on two inputs, under two names; inside transforms; with a nested output."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dense = nn.Dense(4)
+        self.again = self.dense
+        self.drop = nn.Dropout(0.5)
+
+    @az.jit
+    def compiled(self, x: jax.Array) -> jax.Array:
+        return self.dense(x)
+
+    def forward(self, x: jax.Array, *, y: jax.Array) -> object:
+        last, each = az.scan(lambda c, row: (c + self.drop(row).sum(), row), 0.0, self.dense(x))
+        return {"last": (last, None), "each": [each, az.remat(self.compiled)(y)]}
+
+
+def test_each_call_of_a_shared_layer_shows_also_inside_transforms() -> None:
+    net = Twice()
+    x, y = (jax.ShapeDtypeStruct((rows, 4), "float32") for rows in (3, 2))
+    for _ in range(2):  # A program that is compiled already hides nothing.
+        table = net.summary(x, y=y)
+        assert shapes(table, "dense") == [(3, 4), (2, 4)]
+        assert shapes(table, "drop") == [(4,)]  # Once, however often the step was traced.
+        assert table["again"].shared_with == "dense"
+        assert "{each: [float32[3, 4], float32[2, 4]], last: (float32[], None)}" in str(table)
+        net(jnp.ones((3, 4)), y=jnp.ones((2, 4)))
+    twice = net.summary(y, y=y)
+    assert any("2 × float32[2, 4]" in line for line in lines(twice))
+    assert max(map(len, lines(twice, 60))) <= 60
+
+
+def test_a_network_that_looks_at_values_is_run_on_the_actual_inputs() -> None:
+    class Looking(nn.Dense):
+        def forward(self, x: jax.Array) -> jax.Array:
+            y = super().forward(x)
+            return y if x.sum() > 0 else y[:1]
+
+    net = nn.Sequential(nn.ReLU(), Looking(2))
+    assert shapes(net.summary(jnp.ones((3, 4))), "1") == [(3, 2)]
+    assert shapes(net.summary(-jnp.ones((3, 4))), "1") == [(1, 2)]
+    assert shapes(net.summary(jnp.ones((3, 4))), "0") == [(3, 4)]
+
+
+def test_a_path_that_has_no_row_suggests_near_ones() -> None:
+    with pytest.raises(az.PathError, match="did you mean 'weight'"):
+        nn.Linear(1, 1).summary()["weigth"]
+
+
+def test_an_output_of_any_kind_is_told() -> None:
+    class Pair(NamedTuple):
+        first: object
+        rest: object
+
+    x = jax.ShapeDtypeStruct((), "int32")
+    assert calls_in_words([Pair(x, ("a", None)), object()]) == (
+        "Pair(first=int32[], rest=('a', None)); object"
+    )
+    assert calls_in_words([x] * 2 + [(x,), [x], (x,), x]) == (
+        "2 × int32[]; (int32[],); [int32[]]; … 6 calls"
+    )
+    assert calls_in_words([nn.ReLU()]) == "ReLU"

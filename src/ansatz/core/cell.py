@@ -18,7 +18,7 @@ from typing import Any, Final, NoReturn
 import jax
 import numpy as np
 
-from ansatz.core import clock, frame
+from ansatz.core import clock, frame, verbs
 from ansatz.core.errors import StaleParameterWarning, TraceError
 
 
@@ -130,6 +130,9 @@ class Cell:
         if self._value is UNSET:
             raise RuntimeError(f"{self.describe()} has no value yet; assign one to `.value`")
         return self._value
+
+    def __treescope_repr__(self, path: str | None, subtree_renderer: Any) -> Any:
+        return verbs.call("treescope", self, path, subtree_renderer)
 
     @property
     def has_value(self) -> bool:

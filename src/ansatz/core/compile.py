@@ -23,7 +23,7 @@ from typing import Any, overload
 
 import jax
 
-from ansatz.core import clock
+from ansatz.core import clock, watch
 from ansatz.core.arguments import Arguments
 from ansatz.core.cell import Cell
 from ansatz.core.closures import Closure
@@ -81,6 +81,8 @@ class Compiled:
         return None
 
     def _call_with_care(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if watch.current() is not None:  # A program that was traced before calls no module.
+            return self._function(*args, **kwargs)
         narrower: Program | None = None
         for _ in range(_MOST_TRACES):
             plan, dynamic = self._planned(args, kwargs, narrower)

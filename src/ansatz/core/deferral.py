@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ansatz.core import declared, frame
+from ansatz.core import declared, frame, watch
 from ansatz.core.cell import Cell
 from ansatz.core.declared import Declared, TentativeFrame
 from ansatz.core.errors import TraceError
@@ -104,11 +104,13 @@ def settle(
     """
     with declared.drawing:
         drawn: dict[Declared, Any] = {}
+        marked = watch.mark()
         try:
             found = _run_abstractly(function, args, kwargs)
         except _NEEDS_VALUES:
             if not _is_concrete((args, kwargs)):
                 raise
+            watch.rewind(marked)
             found, drawn = _run_concretely(function, args, kwargs)
         before = {cell: cell._shape for cell in found}
         for cell, shape in found.items():

@@ -8,7 +8,7 @@ from typing import Any, NoReturn, Self, cast
 
 import jax
 
-from ansatz.core import clock, deferral, verbs
+from ansatz.core import clock, deferral, verbs, watch
 from ansatz.core import initialize as initialization
 from ansatz.core.callsite import CallSite
 from ansatz.core.cell import Cell
@@ -30,9 +30,9 @@ from ansatz.core.node import (
     declared_in,
     own_entries,
     standing_in,
-    stood_for,
     walk,
 )
+from ansatz.core.outline import outline
 from ansatz.core.parameter import Parameter, State
 from ansatz.core.paths import Selector, find, unreached
 from ansatz.core.spelling import check_options, hint_about_call
@@ -128,6 +128,8 @@ class Module(Node):
             for hook in tuple(self._forward_hooks.values()):
                 replaced = hook(self, args, output)
                 output = output if replaced is None else replaced
+        if (watched := watch.current()) is not None:
+            watched.note(self, output)
         return output
 
     def _settle(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
@@ -370,9 +372,12 @@ class Module(Node):
                 "net.initialize(example=jax.ShapeDtypeStruct(shape, dtype))."
             )
         if aliases:
-            return {p: cell.value for p, cell in walk(self) if isinstance(cell, Declared)}
-        standing = standing_in(self)
-        return {path: standing[path].value for path in declared_in(self).values()}
+            held = {p: cell.value for p, cell in walk(self) if isinstance(cell, Declared)}
+        else:
+            standing = standing_in(self)
+            held = {path: standing[path].value for path in declared_in(self).values()}
+        verbs.tell("state_dict_given", self, held)
+        return held
 
     def load_state_dict(self, state: Mapping[str, Any], **options: Any) -> Any:
         """Load values by path, all or nothing; see `Module.load` for the options."""
@@ -439,7 +444,7 @@ class Module(Node):
         return f"{type(self).__name__}({self.extra_repr()})"
 
     def __repr__(self) -> str:
-        return _tree_lines(self, {}, ())
+        return outline(self, lambda module: module.extra_repr())
 
     def _repr_html_(self) -> str:
         """The summary as a table, for notebooks."""
@@ -458,27 +463,6 @@ def _children_first(node: Node, seen: set[int]) -> Iterator[Module]:
             yield from _children_first(entry, seen)
     if isinstance(node, Module):
         yield node
-
-
-def _tree_lines(module: Module, shown: dict[int, str], around: tuple[str, ...]) -> str:
-    path = ".".join(around)
-    if id(module) in shown:
-        return f"{module._own_line()}  # shared with {shown[id(module)] or 'the root'}"
-    shown[id(module)] = path
-    lines = []
-    for name, entry in own_entries(module):
-        if isinstance(entry, Module):
-            below = _tree_lines(entry, shown, (*around, name))
-            lines.append(f"  ({name}): " + below.replace("\n", "\n  "))
-        elif isinstance(entry, Parameter | StandIn) and id(entry.base) in shown:
-            lines.append(f"  # {stood_for(name)} shared with {shown[id(entry.base)]}")
-        elif isinstance(entry, Parameter | StandIn):
-            shown[id(entry.base)] = ".".join((*around, stood_for(name)))
-            if isinstance(entry, StandIn):
-                lines.append(f"  # {stood_for(name)} is {entry.formula()}")
-    if not lines:
-        return module._own_line()
-    return "\n".join([f"{type(module).__name__}({module.extra_repr()}", *lines, ")"])
 
 
 def _refuse_flattening(module: Module) -> NoReturn:

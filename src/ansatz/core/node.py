@@ -11,7 +11,7 @@ import weakref
 from collections.abc import Iterator
 from typing import Any, ClassVar, Self
 
-from ansatz.core import clock, random
+from ansatz.core import clock, random, verbs
 from ansatz.core.cell import Cell
 from ansatz.core.containers import (
     Tracked,
@@ -117,6 +117,11 @@ class Node:
             object.__setattr__(self, "_event_seed", random.seeds.next())
         seed: int = self._event_seed
         return seed
+
+    # -- printing -----------------------------------------------------------------------------
+
+    def __treescope_repr__(self, path: str | None, subtree_renderer: Any) -> Any:
+        return verbs.call("treescope", self, path, subtree_renderer)
 
     # -- copying ------------------------------------------------------------------------------
 

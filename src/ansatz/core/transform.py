@@ -15,7 +15,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ansatz.core import clock, deferral, frame
+from ansatz.core import clock, deferral, frame, watch
 from ansatz.core.cell import Cell
 from ansatz.core.errors import DTypeError, TraceError
 from ansatz.core.frame import Frame
@@ -357,9 +357,11 @@ def scan(
     """
     carried: list[Cell] = []
     stale = frame.keeps_constants()
+    marked = watch.mark()
 
     def step(state: tuple[Any, list[Any]], x: Any) -> tuple[tuple[Any, list[Any]], Any]:
         carry, values = state
+        watch.rewind(marked)  # JAX may trace a step more than once.
         with Frame(dict(zip(carried, values, strict=True)), stale=stale) as inner:
             carry, y = function(carry, x)
             missing = [cell for cell in inner.writes if cell not in carried]

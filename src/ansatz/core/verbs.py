@@ -27,3 +27,9 @@ def provide(name: str) -> Callable[[F], F]:
 def call(name: str, *args: Any, **kwargs: Any) -> Any:
     """Call what was provided for `name`."""
     return _verbs[name](*args, **kwargs)
+
+
+def tell(name: str, *args: Any) -> None:
+    """Call what was provided for `name`, if anything was: a higher floor may want to know."""
+    if name in _verbs:
+        _verbs[name](*args)

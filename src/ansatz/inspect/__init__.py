@@ -3,6 +3,7 @@
 from ansatz.inspect.cost import Cost
 from ansatz.inspect.count import count
 from ansatz.inspect.drift import Drift, DriftRow, drift
+from ansatz.inspect.foldable import foldable
 from ansatz.inspect.graph import graph
 from ansatz.inspect.notebook import html
 from ansatz.inspect.rows import SummaryRow, Totals
@@ -17,6 +18,7 @@ __all__ = [
     "Totals",
     "count",
     "drift",
+    "foldable",
     "graph",
     "html",
     "summary",

@@ -33,6 +33,15 @@ const ties = files.map((file) => {
 });
 const places = new Map(tensors.map((tensor, index) => [tensor.name, index]));
 
+// Names that share one array, as pairs of neighbours; a name may be tied in either file or in both.
+const pairs = new Map();
+files.forEach((file) => {
+  for (const [kept, others] of Object.entries(file.ties)) {
+    const names = [kept, ...others.map((other) => other.name)].filter((name) => places.has(name));
+    names.slice(1).forEach((name, i) => pairs.set(JSON.stringify([names[i], name]), [places.get(names[i]), places.get(name)]));
+  }
+});
+
 for (const tensor of tensors) {
   tensor.side = tensor.sides.findLast((side) => side);
   const tied = new Set(ties.flatMap((known) => (known.get(tensor.name) ?? []).map((other) => other.name)));
@@ -43,15 +52,16 @@ for (const tensor of tensors) {
   const equal = (tensor.side.equal ?? []).filter((name) => !tied.has(name));
   if (equal.length) said.push(`equal to ${equal.join(", ")}`);
   tensor.remarks = [...said, ...tensor.side.faults].join("; ");
+  tensor.partners = [...tied].filter((name) => places.has(name));
   tensor.words = [tensor.name, tensor.side.dtype, shape(tensor.side), tensor.status ?? "", tensor.remarks].join(" ").toLowerCase();
 }
 
 // ---- columns: header, width in pixels, text, what to sort by, whether it is a number ------------
 
-const longest = tensors.reduce((most, tensor) => Math.max(most, tensor.name.length), 12);
+const longest = tensors.reduce((most, tensor) => Math.max(most, [tensor.name, ...tensor.partners].join(" ⇄ ").length), 12);
 const number = (header, key, width, text = short) => [header, width, (t) => text(t.side[key]), (t) => measure(t.side[key]), true];
 const columns = [
-  ["name", Math.min(440, 30 + 7.5 * longest), (t) => t.name, (t) => t.name, false],
+  ["name", Math.min(440, 30 + 7.5 * longest + (pairs.size ? 40 : 0)), (t) => t.name, (t) => t.name, false],
   ...(pair
     ? [
         ["status", 90, (t) => t.status, (t) => t.status, false],
@@ -81,6 +91,7 @@ let sorting = { column: -1, down: false };
 let prefix = "";
 let active = 0; // A position in `shown`.
 let opened = -1; // An index of a tensor.
+let lines = []; // Ties between rows that are shown: {from, to, lane}, from above to below.
 
 const table = at("table"), body = at("body"), head = at("head"), detail = at("detail"), search = at("search");
 
@@ -122,10 +133,75 @@ function filter() {
   active = Math.max(0, shown.indexOf(kept));
   at("count").textContent = shown.length === tensors.length ? `${count(shown.length)} tensors` : `${count(shown.length)} of ${count(tensors.length)} tensors`;
   table.setAttribute("aria-rowcount", shown.length + 1);
+  layTies();
   body.style.height = `${shown.length * ROW}px`;
   table.scrollTop = Math.max(0, active * ROW - table.clientHeight / 2);
   render();
 }
+
+// ---- ties, as lines in the margin: each keeps to a lane that is free all the way ------------------
+
+const LANE = 9, LANES = 7, CROSSING = 100;
+const drawing = at("ties");
+
+function layTies() {
+  if (!pairs.size) return;
+  const position = new Map(shown.map((index, at) => [index, at]));
+  lines = [];
+  for (const [one, other] of pairs.values()) {
+    const a = position.get(one), b = position.get(other);
+    if (a !== undefined && b !== undefined) lines.push({ from: Math.min(a, b), to: Math.max(a, b), lane: 0 });
+  }
+  lines.sort((x, y) => x.from - y.from || y.to - x.to);
+  const taken = []; // The last row that a line in each lane reaches.
+  for (const line of lines) {
+    const free = taken.findIndex((last) => last < line.from);
+    line.lane = free >= 0 ? free : Math.min(taken.length, LANES - 1);
+    taken[line.lane] = Math.max(taken[line.lane] ?? 0, line.to);
+  }
+  // Short lines next to the names: long ones began first, and shall go around them.
+  const most = Math.max(0, taken.length - 1);
+  for (const line of lines) line.lane = most - line.lane;
+  body.style.setProperty("--margin", lines.length ? `${most * LANE + 24}px` : "0.5em");
+}
+
+function drawTies(first, last) {
+  const right = lines.reduce((most, line) => Math.max(most, line.lane), 0) * LANE + 20;
+  drawing.setAttribute("width", right + 2);
+  drawing.setAttribute("height", Math.max(0, last - first) * ROW);
+  drawing.style.top = `${first * ROW}px`;
+  const inside = (row) => row >= first && row < last;
+  const touching = lines.filter((line) => inside(line.from) || inside(line.to));
+  const crossing = lines.filter((line) => line.from < first && line.to >= last).slice(0, CROSSING);
+  const paths = [...crossing, ...touching].map((line) => {
+    // Far outside, a line may end anywhere.
+    const y = (row) => (Math.min(last + 1, Math.max(first - 2, row)) - first + 0.5) * ROW;
+    const x = right - 9 - line.lane * LANE, top = y(line.from), end = y(line.to);
+    const path = document.createElementNS(drawing.namespaceURI, "path");
+    path.setAttribute("d", `M${right} ${top}H${x + 5}Q${x} ${top} ${x} ${top + 5}V${end - 5}Q${x} ${end} ${x + 5} ${end}H${right}`);
+    if (line.from === active || line.to === active) path.classList.add("active");
+    path.line = line;
+    return path;
+  });
+  drawing.replaceChildren(...paths);
+}
+
+drawing.addEventListener("click", (event) => {
+  const line = event.target.line;
+  if (!line) return;
+  const middle = (table.scrollTop + table.clientHeight / 2) / ROW;
+  const farther = Math.abs(line.from - middle) > Math.abs(line.to - middle) ? line.from : line.to;
+  jump(active === farther || active === line.from ? line.to : active === line.to ? line.from : farther);
+});
+
+// To a row that may be far away: into the middle, with what stands around it.
+function jump(position) {
+  table.scrollTop = Math.max(0, (position + 1) * ROW - table.clientHeight / 2);
+  go(position);
+  table.focus();
+}
+
+// ---- rows -----------------------------------------------------------------------------------------
 
 // Only the rows in sight are in the document.
 function render() {
@@ -143,13 +219,21 @@ function render() {
     for (const [header, , text, , numeric] of columns) {
       const cell = make("div", text(tensor), { role: "gridcell", class: `cell ${numeric ? "number" : header}` });
       if (header === "name" || header === "remarks") cell.title = cell.textContent;
+      if (header === "name") for (const partner of tensor.partners) cell.append(" ", tieTo(partner));
       row.append(cell);
     }
     rows.push(row);
   }
-  body.replaceChildren(...rows);
+  if (lines.length) drawTies(first, last);
+  body.replaceChildren(...rows, ...(lines.length ? [drawing] : []));
   if (active >= first && active < last) table.setAttribute("aria-activedescendant", `row-${active}`);
   else table.removeAttribute("aria-activedescendant");
+}
+
+function tieTo(name) {
+  const button = make("button", `⇄ ${name}`, { type: "button", class: "tie", tabindex: "-1", title: `tied to ${name}: go there (t)` });
+  button.partner = name;
+  return button;
 }
 
 function go(position) {
@@ -264,6 +348,20 @@ function open(index) {
   detail.hidden = false;
 }
 
+// Round and round, also among more than two.
+function nextPartner() {
+  const tensor = tensors[shown[active]];
+  if (!tensor?.partners.length) return undefined;
+  const all = ringOf(tensor.name);
+  return all[(all.indexOf(tensor.name) + 1) % all.length];
+}
+
+function ringOf(name) {
+  const found = [name];
+  for (const each of found) for (const other of tensors[places.get(each)].partners) if (!found.includes(other)) found.push(other);
+  return found.sort((a, b) => places.get(a) - places.get(b));
+}
+
 function shut() {
   detail.hidden = true;
   opened = -1;
@@ -278,8 +376,7 @@ function show(name) {
     choose("");
   }
   detail.hidden = false;
-  go(shown.indexOf(index));
-  table.focus();
+  jump(shown.indexOf(index));
 }
 
 // ---- the tree of modules; branches are made when they are opened ----------------------------------
@@ -343,6 +440,7 @@ at("differing").addEventListener("change", filter);
 body.addEventListener("click", (event) => {
   const row = event.target.closest(".row");
   if (!row) return;
+  if (event.target.partner !== undefined) return show(event.target.partner);
   detail.hidden = false;
   go(row.ariaRowIndex - 2);
 });
@@ -352,6 +450,7 @@ table.addEventListener("keydown", (event) => {
   const moves = { ArrowDown: active + 1, ArrowUp: active - 1, PageDown: active + page, PageUp: active - page, Home: 0, End: shown.length - 1 };
   if (event.key in moves) go(moves[event.key]);
   else if (event.key === "Enter" && shown.length) open(shown[active]);
+  else if (event.key === "t" && nextPartner() !== undefined) show(nextPartner());
   else return;
   event.preventDefault();
 });

@@ -77,7 +77,7 @@ def page_of(
         progress: told the name and the bytes of each array of the first that was read.
     """
     files = [first] if second is None else [first, second]
-    names = list(dict.fromkeys(name for file in files for name in file.entries))
+    names = _by_module(dict.fromkeys(name for file in files for name in file.entries))
     count = sum(len(file.entries) for file in files)
     side = min(_LARGEST, max(_SMALLEST, math.isqrt(_IMAGES // max(1, count))))
     tensors: list[dict[str, Any]] = []
@@ -100,6 +100,13 @@ def page_of(
     ]
     title = " ↔ ".join(file.path for file in files)
     return _document(title, {"files": told, "tensors": tensors})
+
+
+def _by_module(names: Iterable[str]) -> list[str]:
+    """The names in their order, but those of one module together: a tied name comes in last."""
+    owners = {name: name.rpartition(".")[0] for name in names}
+    places = {owner: i for i, owner in reversed(list(enumerate(owners.values())))}
+    return sorted(owners, key=lambda name: places[owners[name]])
 
 
 def _tensor(

@@ -6,12 +6,14 @@ import dataclasses
 import math
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 from rich.text import Text
 
 from ansatz.core.errors import format_shape
 from ansatz.inspect.cost import Cost
 from ansatz.inspect.html import html_table
+from ansatz.inspect.outputs import calls_in_words
 from ansatz.inspect.rows import SummaryRow, Totals
 
 Segment = tuple[str, str]
@@ -21,6 +23,8 @@ _GAP = "  "
 _INDENT = " " * 12
 _SHORTEST_PATH = 12
 _SHORTEST_ORIGIN = 16
+_SHORTEST_OUTPUT = 12
+_LONGEST_OUTPUT = 36  # A wider one, of a layer that gives a nested structure, is cut.
 _HTML_WIDTH = 1000  # The browser breaks lines itself.
 _LISTED = 10  # More names than this in one sentence are only counted.
 _EXPENDABLE = ("dtype", "mean", "std", "layer", "kind")  # Left out in this order.
@@ -36,17 +40,34 @@ class _Column:
     right: bool = False
 
 
+def _shape(row: SummaryRow) -> str:
+    if row.kind == "layer":
+        return ""
+    return _plural(row.entries) if row.shape is None else format_shape(row.shape)
+
+
+def _count(row: SummaryRow) -> str:
+    if row.kind == "layer":
+        return ""
+    return "?" if row.count is None else f"{row.count:,}"
+
+
 _COLUMNS = (
     _Column("path", lambda row: row.path, lambda row: "bold" if row.shared_with is None else ""),
     _Column("layer", lambda row: row.layer, lambda row: "cyan"),
-    _Column("kind", lambda row: row.kind, lambda row: "" if row.trainable else "yellow"),
+    _Column("output", lambda row: calls_in_words(row.outputs), lambda row: "green"),
+    _Column(
+        "kind",
+        lambda row: "" if row.kind == "layer" else row.kind,
+        lambda row: "" if row.trainable else "yellow",
+    ),
     _Column(
         "shape",
-        lambda row: _plural(row.entries) if row.shape is None else format_shape(row.shape),
+        _shape,
         lambda row: "yellow" if row.count is None and row.shared_with is None else "",
     ),
     _Column("dtype", lambda row: row.dtype),
-    _Column("count", lambda row: "?" if row.count is None else f"{row.count:,}", right=True),
+    _Column("count", _count, right=True),
     _Column("mean", lambda row: _number(row.mean), lambda row: _alarm(row.mean), right=True),
     _Column("std", lambda row: _number(row.std), lambda row: _alarm(row.std), right=True),
 )
@@ -65,7 +86,13 @@ _ORIGIN = _Column("origin", _short_origin, lambda row: "dim")
 
 
 def lines(
-    title: str, rows: Sequence[SummaryRow], totals: Totals, width: int, cost: Cost | None = None
+    title: str,
+    rows: Sequence[SummaryRow],
+    totals: Totals,
+    width: int,
+    *,
+    outputs: Sequence[Any] = (),
+    cost: Cost | None = None,
 ) -> Iterator[list[Segment]]:
     """The lines of the table, as segments of text and style.
 
@@ -74,9 +101,10 @@ def lines(
         rows: the rows.
         totals: what stands below.
         width: how many characters a line may have.
+        outputs: what the calls of the whole network gave.
         cost: what one call costs, if that is known.
     """
-    yield [(title, "bold")]
+    yield [(title, "bold"), (_shortened(_arrow(outputs), max(0, width - len(title))), "green")]
     yield []
     if rows:
         yield from _table(rows, width)
@@ -84,21 +112,33 @@ def lines(
     yield from _footer(totals, width, cost)
 
 
-def html(title: str, rows: Sequence[SummaryRow], totals: Totals, cost: Cost | None = None) -> str:
+def _arrow(outputs: Sequence[Any]) -> str:
+    return f" → {calls_in_words(outputs)}" if outputs else ""
+
+
+def html(
+    title: str,
+    rows: Sequence[SummaryRow],
+    totals: Totals,
+    *,
+    outputs: Sequence[Any] = (),
+    cost: Cost | None = None,
+) -> str:
     """The same as an HTML table, in which everything finds room.
 
     Args:
         title: what stands above.
         rows: the rows.
         totals: what stands below.
+        outputs: what the calls of the whole network gave.
         cost: what one call costs, if that is known.
     """
     own = [row for row in rows if row.shared_with is None]
-    columns = [*(column for column in _COLUMNS if _tells_something(column, own)), _ORIGIN]
+    columns = [column for column in (*_COLUMNS, _ORIGIN) if _tells_something(column, own)]
     cells = [_html_cells(row, columns) for row in rows]
     foot = ["".join(text for text, _ in line) for line in _footer(totals, _HTML_WIDTH, cost)]
     headers, right = [column.header for column in columns], [column.right for column in columns]
-    return html_table(title, headers, cells, right=right, foot=foot)
+    return html_table(title + _arrow(outputs), headers, cells, right=right, foot=foot)
 
 
 def _html_cells(row: SummaryRow, columns: Sequence[_Column]) -> list[str]:
@@ -131,12 +171,16 @@ def _fitting(rows: Sequence[SummaryRow], width: int) -> tuple[list[_Column], dic
         column.header: max(len(column.header), *(len(column.cell(row)) for row in rows))
         for column in (*_COLUMNS, _ORIGIN)
     }
+    widths["output"] = min(_LONGEST_OUTPUT, widths["output"])
     columns = [column for column in _COLUMNS if _tells_something(column, own)]
     for header in _EXPENDABLE:
         if _needed(rows, columns, widths) <= width:
             break
         columns = [column for column in columns if column.header != header]
     excess = _needed(rows, columns, widths) - width
+    if excess > 0 and widths["output"] > _SHORTEST_OUTPUT:
+        widths["output"] = max(_SHORTEST_OUTPUT, widths["output"] - excess)
+        excess = _needed(rows, columns, widths) - width
     if excess > 0:
         shortest = min(_SHORTEST_PATH, widths["path"])
         widths["path"] = max(shortest, widths["path"] - excess)
@@ -169,9 +213,11 @@ def _ending(row: SummaryRow) -> str:
 
 def _tells_something(column: _Column, rows: Sequence[SummaryRow]) -> bool:
     if column.header == "kind":
-        return any(row.kind != "trained" for row in rows)
+        return any(row.kind not in ("trained", "layer") for row in rows)
     if column.header in ("mean", "std"):
         return any(row.mean is not None for row in rows)
+    if column.header in ("layer", "output", "origin"):
+        return any(column.cell(row) for row in rows)
     return True
 
 

@@ -1,24 +1,25 @@
-"""What a summary says: a row for each name of each parameter and state, and the totals."""
+"""What a summary says: a row for each layer and each name of a parameter or state, and totals."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
-Kind = Literal["trained", "frozen", "state", "mixed"]
+Kind = Literal["layer", "trained", "frozen", "state", "mixed"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SummaryRow:
-    """What is known of one parameter or state under one of its names.
+    """What is known of one parameter or state under one of its names, or of one layer.
 
     Attributes:
         path: the name.
-        layer: the class of the module that holds it.
-        kind: `"trained"`, `"frozen"` or `"state"`; `"mixed"` for several in one row.
+        layer: the class of the module that holds it, or that it is.
+        kind: `"trained"`, `"frozen"` or `"state"`; `"mixed"` for several in one row; `"layer"` for
+            a layer that was called, which stands before what it holds.
         shape: the shape as seen under this name, with `None` for what is not known yet; `None`
-            altogether for several in one row.
+            altogether for a layer, and for several in one row.
         dtype: the dtype, or several, separated by commas.
         count: the number of elements; `None` while it is not known, and in rows that only point to
             the canonical path, where what is tied counts.
@@ -29,7 +30,8 @@ class SummaryRow:
         aliases: the other names.
         shared_with: the canonical path, if this row is one of the other names.
         transposed: whether this name sees the transposed value of `shared_with`.
-        entries: how many rows this one stands for.
+        entries: how many parameters and states this row stands for.
+        outputs: for a layer, what each call of it gave, with `jax.ShapeDtypeStruct` for arrays.
     """
 
     path: str
@@ -46,6 +48,7 @@ class SummaryRow:
     shared_with: str | None = None
     transposed: bool = False
     entries: int = 1
+    outputs: tuple[Any, ...] = ()
 
     @property
     def trainable(self) -> bool:
@@ -83,7 +86,7 @@ class Totals:
 
 def totals_of(rows: Sequence[SummaryRow]) -> Totals:
     """The sums over rows that each stand for one name."""
-    own = [row for row in rows if row.shared_with is None]
+    own = [row for row in rows if row.shared_with is None and row.kind != "layer"]
     elements = {"trained": 0, "frozen": 0, "state": 0}
     nbytes = dict(elements)
     by_dtype: dict[str, int] = {}
@@ -117,9 +120,14 @@ def collapsed(
     for row in rows:
         groups.setdefault(_cut(row.path, depth), []).append(row)
     return [
-        group[0] if group[0].path == path else _added_up(path, group, depth, layers)
+        group[0] if _is_whole(group, path) else _added_up(path, group, depth, layers)
         for path, group in groups.items()
     ]
+
+
+def _is_whole(group: Sequence[SummaryRow], path: str) -> bool:
+    """Whether a group is one parameter, or a layer that holds none."""
+    return group[0].path == path and all(row.kind == "layer" for row in group[1:])
 
 
 def _cut(path: str, depth: int) -> str:
@@ -129,6 +137,8 @@ def _cut(path: str, depth: int) -> str:
 def _added_up(
     path: str, group: list[SummaryRow], depth: int, layers: Mapping[str, str]
 ) -> SummaryRow:
+    outputs = group[0].outputs if group[0].path == path else ()
+    group = [row for row in group if row.kind != "layer"]
     own = [row for row in group if row.shared_with is None]
     kinds = {row.kind for row in own or group}
     known = [row.count for row in own if row.count is not None]
@@ -139,7 +149,7 @@ def _added_up(
     return SummaryRow(
         path,
         layers.get(path, "list"),
-        kinds.pop() if len(kinds) == 1 else "mixed",
+        kinds.pop() if len(kinds) == 1 else "mixed" if kinds else "layer",
         None,
         ", ".join(dict.fromkeys(row.dtype for row in own)),
         sum(known) if known else None,
@@ -147,4 +157,5 @@ def _added_up(
         origin="; ".join(remarks),
         shared_with=None if own else ", ".join(sorted(elsewhere)) or None,
         entries=len(group),
+        outputs=outputs,
     )

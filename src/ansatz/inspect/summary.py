@@ -1,4 +1,4 @@
-"""The summary of a network: every parameter and state under each of its names."""
+"""The summary of a network: every layer, parameter and state under each of its names."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from ansatz.core import verbs
 from ansatz.core.declared import Declared
+from ansatz.core.errors import PathError, did_you_mean
 from ansatz.core.module import Module
 from ansatz.core.node import walk
 from ansatz.core.parameter import Parameter
 from ansatz.core.paths import Names, names_of
+from ansatz.core.watch import Watch, watching
 from ansatz.inspect import render
 from ansatz.inspect.cost import Cost, cost_of
 from ansatz.inspect.rows import Kind, SummaryRow, Totals, collapsed, totals_of
@@ -27,9 +29,12 @@ class Summary:
 
     Attributes:
         title: the class of the network.
-        rows: one for each name, in the order of definition.
+        rows: one for each name, in the order of definition; with inputs, also one for each layer
+            that was called, before what it holds.
         totals: sums over all distinct parameters and states.
         layers: the class of the module at each path.
+        outputs: what each call of the whole network gave, with `jax.ShapeDtypeStruct` for arrays;
+            empty without inputs.
         cost: what one call costs, if that was asked for.
     """
 
@@ -37,6 +42,7 @@ class Summary:
     rows: tuple[SummaryRow, ...]
     totals: Totals
     layers: Mapping[str, str]
+    outputs: tuple[Any, ...] = ()
     cost: Cost | None = None
 
     def __iter__(self) -> Iterator[SummaryRow]:
@@ -44,6 +50,14 @@ class Summary:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def __getitem__(self, path: str) -> SummaryRow:
+        for row in self.rows:
+            if row.path == path:
+                return row
+        raise PathError(
+            f"no row is called '{path}'{did_you_mean(path, [row.path for row in self.rows])}"
+        )
 
     def at_depth(self, depth: int) -> Summary:
         """The same with paths of at most `depth` names; what lies below is added up.
@@ -63,18 +77,21 @@ class Summary:
                 left out, the least important first, and long paths are shortened; what is tied to
                 what always shows.
         """
-        lines = render.lines(self.title, self.rows, self.totals, width, self.cost)
-        return "\n".join("".join(text for text, _ in line).rstrip() for line in lines)
+        return "\n".join("".join(t for t, _ in line).rstrip() for line in self._lines(width))
 
     def __repr__(self) -> str:
         return self.text()
 
     def _repr_html_(self) -> str:
-        return render.html(self.title, self.rows, self.totals, self.cost)
+        return render.html(self.title, self.rows, self.totals, outputs=self.outputs, cost=self.cost)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        lines = render.lines(self.title, self.rows, self.totals, options.max_width, self.cost)
-        return render.coloured(lines)
+        return render.coloured(self._lines(options.max_width))
+
+    def _lines(self, width: int) -> Iterator[list[render.Segment]]:
+        return render.lines(
+            self.title, self.rows, self.totals, width, outputs=self.outputs, cost=self.cost
+        )
 
 
 @verbs.provide("summary")
@@ -88,11 +105,15 @@ def summary(
 ) -> Summary:
     """A table of all parameters and states of a network; nothing is computed or drawn for it.
 
+    With inputs, it also tells what each layer gives. A layer that is called several times, or
+    stands in several places, has one row with all its outputs: `2 × float32[8, 4]`.
+
     Args:
         module: the network.
-        *args: what its `forward` takes, as arrays or `jax.ShapeDtypeStruct`: shapes are settled
-            from them first, without running anything. Without inputs, unknown dimensions are shown
-            as `None`.
+        *args: what its `forward` takes, as arrays or `jax.ShapeDtypeStruct`: from an abstract run
+            with them come the outputs, and the shapes that were not known yet. No value is given
+            to a parameter, and no state is touched. Without inputs, unknown dimensions are shown as
+            `None`.
         depth: show paths of at most so many names, and add up what lies below.
         statistics: false to leave out the mean and standard deviation of values that are there.
         cost: true to compile one call with these inputs, and tell its floating-point operations
@@ -108,30 +129,48 @@ def summary(
         >>> net = nn.Sequential(nn.Dense(4, use_bias=False), nn.Dense(3))
         >>> tied = az.tie(net, "0.weight", "1.weight", transpose=True)
         >>> summary(net, jax.ShapeDtypeStruct((2, 3), "float32"))
-        Sequential
+        Sequential → float32[2, 3]
         <BLANKLINE>
-        path      layer  shape   dtype    count  origin
-        ────────  ─────  ──────  ───────  ─────  ───────────────────
-        0.weight  Dense  (4, 3)  float32     12  not initialised yet
-        1.weight  Dense  (3, 4)  = 0.weight, transposed
-        1.bias    Dense  (3,)    float32      3  not initialised yet
+        path      layer  output         shape   dtype    count  origin
+        ────────  ─────  ─────────────  ──────  ───────  ─────  ───────────────────
+        0         Dense  float32[2, 4]
+        0.weight  Dense                 (4, 3)  float32     12  not initialised yet
+        1         Dense  float32[2, 3]
+        1.weight  Dense                 (3, 4)  = 0.weight, transposed
+        1.bias    Dense                 (3,)    float32      3  not initialised yet
         <BLANKLINE>
         parameters  15, all trained, float32, 60 bytes
     """
-    if args or kwargs:
-        module.settle_shapes(*args, **kwargs)
+    with watching() as watch:
+        if args or kwargs:
+            module.settle_shapes(*args, **kwargs)
     unreached = "these inputs do not reach it" if args or kwargs else "no input has reached it yet"
     names = names_of(module)
     layers = {"": type(module).__name__}
+    firsts: dict[int, str] = {}
     rows = []
     for path, entry in walk(module):
         if isinstance(entry, Module):
             layers.setdefault(path, type(entry).__name__)
+            rows += _layer_rows(path, entry, firsts.setdefault(id(entry), path), watch)
         elif isinstance(entry, Declared):
             rows.append(_row(path, entry, names[entry.base], unreached, statistics))
-    counted = cost_of(module, args, kwargs) if cost else None
-    made = Summary(type(module).__name__, tuple(rows), totals_of(rows), layers, counted)
+    made = Summary(
+        *(type(module).__name__, tuple(rows), totals_of(rows), layers),
+        outputs=watch.outputs_of(module),
+        cost=cost_of(module, args, kwargs) if cost else None,
+    )
     return made if depth is None else made.at_depth(depth)
+
+
+def _layer_rows(path: str, layer: Module, first: str, watch: Watch) -> list[SummaryRow]:
+    outputs = watch.outputs_of(layer)
+    if not outputs:
+        return []
+    row = SummaryRow(path, type(layer).__name__, "layer", None, "", None, 0, entries=0)
+    if path != first:
+        return [dataclasses.replace(row, shared_with=first)]
+    return [dataclasses.replace(row, outputs=outputs)]
 
 
 def _row(path: str, seen: Declared, names: Names, unreached: str, statistics: bool) -> SummaryRow:
