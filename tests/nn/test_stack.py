@@ -251,7 +251,7 @@ def test_one_layer_is_traced_however_many_there_are():
 @pytest.mark.parametrize(
     ("other", "message"),
     [
-        (lambda: nn.Sequential(nn.Dense(4, 4, "relu")), r"layer 1 .* in '0': .*relu"),
+        (lambda: nn.Sequential(nn.Dense(4, 4, activation="relu")), r"layer 1 .* in '0': .*relu"),
         (lambda: nn.Sequential(nn.Dense(4, 4, use_bias=False)), "use_bias=False"),
         (lambda: nn.Sequential(nn.Linear(4, 4)), "Linear"),
         (lambda: nn.Sequential(nn.Dense(4, 4), nn.Dense(4, 4)), "layer 1 differs"),

@@ -82,11 +82,18 @@ class Module(Node):
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Made in training mode, whether or not the subclass calls `super().__init__()`."""
-        if args or kwargs:
-            check_options(cls, args, kwargs)
+        check_options(cls, args, kwargs)
+        return cls._blank()
+
+    @classmethod
+    def _blank(cls) -> Self:
+        """An instance before its `__init__`; what a copy is filled into."""
         self = super().__new__(cls)
         self.__dict__["training"] = True
         return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self)._blank, (), self.__getstate__()
 
     def __init__(self) -> None:
         super().__init__()
