@@ -140,6 +140,8 @@ def initialize(
         if isinstance(selector, type):
             remark = " (a type selects what its modules leave open, the weights; use a glob else)"
         warn_unmatched(selector, {found.path: None for found in names.values()}, remark)
+    if default is not None:
+        _warn_unused(root, default, plans)
     if kept and not plans and init is not None:
         warnings.warn(
             f"all {len(kept)} parameters of {type(root).__name__} are initialised already and "
@@ -151,6 +153,19 @@ def initialize(
         {found.path: _entry(cell, found.path, plans.get(cell)) for cell, found in names.items()},
         seed,
     )
+
+
+def _warn_unused(root: Node, default: Initializer, plans: Mapping[Declared, Planned]) -> None:
+    """Warn of a default that no parameter is open to."""
+    chosen = [plan.initializer for cell, plan in plans.items() if isinstance(cell, Parameter)]
+    if chosen and default not in chosen:
+        warnings.warn(
+            f"the default {default!r} sets nothing: each of the {len(chosen)} parameters of "
+            f"{type(root).__name__} that are drawn has an initialiser of its own, declared by its "
+            "layer or given before; a rule is stronger: initialize({'*': …})",
+            UnmatchedRuleWarning,
+            stacklevel=4,
+        )
 
 
 def _entry(cell: Declared, path: str, planned: Planned | None) -> InitEntry:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-from ansatz.core.errors import did_you_mean
+from ansatz.core import spelling
 
 _ELSEWHERE: Mapping[str, str] = {
     "Activation": 'nn.ReLU() and the like, or activation="relu" of the layer before',
@@ -99,12 +99,8 @@ def no_such_name(name: str, known: Iterable[str]) -> AttributeError:
         ours = re.sub(pattern, replacement, ours)
     if ours not in known:
         ours = {other.lower(): other for other in known}.get(ours.lower(), "")
-    if name in _ELSEWHERE:
-        hint = f"; here it is {_ELSEWHERE[name]}"
-    elif name.startswith("SpatialDropout"):
-        hint = "; here it is nn.Dropout(rate, axes=...), with the axes of space"
+    if name.startswith("SpatialDropout"):
+        ours = "nn.Dropout(rate, axes=...), with the axes of space"
     elif ours:
-        hint = f"; here it is nn.{ours}"
-    else:
-        hint = "" if name.startswith("_") else did_you_mean(name, known)
-    return AttributeError(f"module 'ansatz.nn' has no attribute {name!r}{hint}", name=name)
+        ours = f"nn.{ours}"
+    return spelling.no_such_name("ansatz.nn", name, known, _ELSEWHERE, ours)

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from ansatz.core.errors import DTypeError
+from ansatz.core.spelling import hinted
 from ansatz.nn.losses.classes import (
     checked_class_weights,
     class_axis,
@@ -20,6 +21,7 @@ from ansatz.nn.losses.reduction import Reduction, alike, as_array, check_shape, 
 from ansatz.nn.precision import at_least_float32
 
 
+@hinted()
 def softmax_cross_entropy(
     logits: Any,
     labels: Any,
@@ -98,6 +100,7 @@ def softmax_cross_entropy(
     )
 
 
+@hinted()
 def nll_loss(
     log_probabilities: Any,
     labels: Any,
@@ -156,6 +159,7 @@ def nll_loss(
     )
 
 
+@hinted()
 def binary_cross_entropy(
     predictions: Any,
     targets: Any,
@@ -211,6 +215,7 @@ def binary_cross_entropy(
     )
 
 
+@hinted()
 def focal_loss(
     logits: Any,
     targets: Any,

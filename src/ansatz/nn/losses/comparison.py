@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from ansatz.core.errors import ShapeError, format_shape
+from ansatz.core.spelling import hinted
 from ansatz.nn.losses.reduction import Reduction, alike, as_array, check_shape, positive, reduced
 from ansatz.nn.precision import at_least_float32
 
@@ -16,6 +17,7 @@ Distance = Callable[[jax.Array, jax.Array], jax.Array]
 """A function of two arrays of shape `(..., features)` that gives one number for each pair."""
 
 
+@hinted()
 def kl_divergence(
     log_predictions: Any,
     targets: Any,
@@ -72,6 +74,7 @@ def kl_divergence(
     )
 
 
+@hinted()
 def cosine_embedding_loss(
     first: Any,
     second: Any,
@@ -120,6 +123,7 @@ def cosine_embedding_loss(
     )
 
 
+@hinted()
 def triplet_loss(
     anchors: Any,
     positives: Any,

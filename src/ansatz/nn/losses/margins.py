@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from ansatz.core.errors import DTypeError
+from ansatz.core.spelling import hinted
 from ansatz.nn.losses.classes import (
     checked_class_weights,
     class_axis,
@@ -20,6 +21,7 @@ from ansatz.nn.losses.reduction import Reduction, alike, as_array, check_shape, 
 from ansatz.nn.precision import at_least_float32
 
 
+@hinted()
 def hinge_loss(
     predictions: Any,
     targets: Any,
@@ -60,6 +62,7 @@ def hinge_loss(
     )
 
 
+@hinted()
 def squared_hinge_loss(
     predictions: Any,
     targets: Any,
@@ -95,6 +98,7 @@ def squared_hinge_loss(
     )
 
 
+@hinted()
 def hinge_embedding_loss(
     distances: Any,
     targets: Any,
@@ -139,6 +143,7 @@ def hinge_embedding_loss(
     )
 
 
+@hinted()
 def multi_margin_loss(
     scores: Any,
     labels: Any,
@@ -201,6 +206,7 @@ def multi_margin_loss(
     )
 
 
+@hinted()
 def multilabel_margin_loss(
     scores: Any,
     targets: Any,
