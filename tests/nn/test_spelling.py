@@ -92,7 +92,7 @@ def test_an_option_of_a_function_elsewhere_is_an_error_with_its_name_here(call, 
         (init, "One", "init.Ones()"),
         (init, "he_normal", 'init.Kaiming(distribution="truncated_normal")'),
         (init, "XavierNormal", 'init.Xavier("gaussian", magnitude=1)'),
-        (init, "orthogonal", "init.Orthogonal"),
+        (init, "normal", "init.Normal"),
     ],
 )
 def test_names_at_the_top_and_of_initialisers_are_hinted_at_as_well(module, name, here):
