@@ -82,7 +82,8 @@ class Module(Node):
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Made in training mode, whether or not the subclass calls `super().__init__()`."""
-        check_options(cls, args, kwargs)
+        if args or kwargs or cls.__new__ is Module.__new__:  # Else the subclass has looked.
+            check_options(cls, args, kwargs)
         return cls._blank()
 
     @classmethod
