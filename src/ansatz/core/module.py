@@ -86,15 +86,9 @@ class Module(Node):
             check_options(cls, args, kwargs)
         return cls._blank()
 
-    @classmethod
-    def _blank(cls) -> Self:
-        """An instance before its `__init__`; what a copy is filled into."""
-        self = super().__new__(cls)
+    def _start(self) -> None:
+        super()._start()
         self.__dict__["training"] = True
-        return self
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self)._blank, (), self.__getstate__()
 
     def __init__(self) -> None:
         super().__init__()
