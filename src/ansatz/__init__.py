@@ -10,6 +10,7 @@ Example:
 """
 
 from importlib.metadata import version as _version
+from typing import TYPE_CHECKING
 
 from ansatz import checkpoint, init, inspect, nn, train
 from ansatz.core.cell import Cell
@@ -42,6 +43,7 @@ from ansatz.core.parametrized import Parametrized
 from ansatz.core.random import seed
 from ansatz.core.streams import RandomStream
 from ansatz.core.tie import tie, untie
+from ansatz.core.top_names import no_such_name as _no_such_name
 from ansatz.core.transform import (
     backward,
     grad,
@@ -56,6 +58,14 @@ from ansatz.train import Trainer
 from ansatz.train.errors import NonFiniteLossWarning, SharedTrainingWarning, TrainingError
 
 __version__ = _version("ansatz-nn")
+
+if not TYPE_CHECKING:  # To a type checker, every name would be there.
+
+    def __getattr__(name: str) -> None:
+        """Say what a name of another library is called here."""
+        inside = {"az.nn": nn.__all__, "az.init": init.__all__, "az.train": train.__all__}
+        raise _no_such_name(name, __all__, inside)
+
 
 __all__ = [
     "AlreadyInitializedWarning",

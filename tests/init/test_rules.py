@@ -181,3 +181,16 @@ def test_one_failing_initialiser_leaves_the_whole_network_as_it_was():
     with pytest.raises(az.InitializationError, match=r"'1.bias'"):
         net.initialize({"1.bias": "xavier", "*": TWO}, force_reinit=True)
     assert constants(net) == {"0.weight": 1, "0.bias": 0, "1.weight": 1, "1.bias": 0}
+
+
+def test_a_default_that_none_of_the_selected_parameters_is_open_to_is_a_warning():
+    net = nn.Sequential(nn.Dense(2, 3), nn.BatchNorm(2))
+    message = r"Normal\(sigma=0.1\) sets nothing: each of the 3 selected parameters has an init"
+    with pytest.warns(az.UnmatchedRuleWarning, match=message) as caught:
+        net.collect_params(lambda path, _: path != "0.weight").initialize(init.Normal(0.1))
+    assert caught[0].filename == __file__
+    # What they are declared with is no surprise, and one open parameter is enough.
+    net.collect_params("*.bias").initialize(init.Zeros(), force_reinit=True)
+    net.collect_params("0.*").initialize(init.Normal(0.1), force_reinit=True)
+    # For a whole network a default yields to what the layers declare.
+    net[1].initialize(init.Normal(0.1), force_reinit=True)

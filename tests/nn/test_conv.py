@@ -292,3 +292,36 @@ def test_rules_for_conv2d_also_select_the_layer_in_pytorchs_spelling():
     net.initialize({nn.Conv2D: init.Ones()})
     assert (net[0].weight.value == 1).all()
     assert (net[1].weight.value == 1).all()
+
+
+# -- padding with cells of the input ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
+def test_padding_is_made_of_the_cells_that_numpy_takes(mode):
+    x = np.arange(5, dtype=np.float32)
+    layer = nn.Conv1D(1, 1, padding=((2, 3),), padding_mode=mode, weight_init="ones")
+    in_numpy = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}[mode]
+    assert layer(x[None, :, None])[0, :, 0].tolist() == np.pad(x, (2, 3), in_numpy).tolist()
+
+
+@pytest.mark.parametrize(
+    ("mode", "padding", "there"), [("reflect", 3, 2), ("circular", 4, 3), ("circular", "same", 3)]
+)
+def test_padding_cannot_add_more_cells_than_there_are(mode, padding, there):
+    layer = nn.Conv1D(1, 9, padding=padding, padding_mode=mode)
+    with pytest.raises(az.ShapeError, match=rf"axis 1 of \(1, 3, 1\) has {there} to give"):
+        layer(jnp.ones((1, 3, 1)))
+    nn.Conv1D(1, 3, padding=3, padding_mode="replicate")(jnp.ones((1, 3, 1)))
+
+
+def test_names_of_padding_may_be_in_capitals_and_modes_have_their_own_option():
+    assert nn.Conv2D(1, 3, padding="SAME").padding == "same"
+    assert nn.MaxPool2D(2, padding="Valid").padding == "valid"
+    with pytest.raises(ValueError, match="padding='same', padding_mode='circular'"):
+        nn.Conv2D(1, 3, padding="CIRCULAR")
+    with pytest.raises(ValueError, match="padding_mode is one of 'zeros', 'reflect', 'repl"):
+        nn.SeparableConv2D(1, 3, padding_mode="edge")
+    assert "padding=1, padding_mode='reflect'" in repr(
+        nn.DepthwiseConv2D(3, padding=1, padding_mode="reflect")
+    )

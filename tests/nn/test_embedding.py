@@ -114,3 +114,18 @@ def test_the_row_of_padding_gets_a_gradient_only_from_attending():
 def test_padding_outside_of_the_table_is_refused(row):
     with pytest.raises(ValueError, match="one of 7 rows"):
         nn.Embedding(7, 4, padding_index=row)
+
+
+def test_a_largest_norm_holds_for_what_comes_out_and_leaves_the_table_alone():
+    layer = nn.Embedding(4, 3, max_norm=1.0, dtype="float16", weight_init=init.Constant(10))
+    y = layer(jnp.array([2, 7]))
+    close(y[0], np.full(3, 3**-0.5), rtol=1e-3)
+    assert np.isnan(y[1]).all()
+    assert (layer.weight.value == 10).all()
+    assert repr(layer) == "Embedding(4, 3, max_norm=1.0)"
+
+
+@pytest.mark.parametrize("option", [{"max_norm": 0}, {"max_norm": "1"}, {"norm_type": -1}])
+def test_a_norm_that_is_not_positive_is_refused(option):
+    with pytest.raises(ValueError, match=f"{next(iter(option))} of Embedding is a positive number"):
+        nn.Embedding(4, 3, **option)

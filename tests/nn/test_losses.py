@@ -177,6 +177,7 @@ PAIRS_OF_NUMBERS = {
     "focal": nn.focal_loss,
     "hinge": nn.hinge_loss,
     "squared hinge": nn.squared_hinge_loss,
+    "hinge embedding": nn.hinge_embedding_loss,
 }
 
 
@@ -284,6 +285,31 @@ def test_the_square_of_a_hinge_loss():
     close(nn.squared_hinge_loss(p, SIGNS, reduction="none"), [0.5625, 0.25, 0, 16])
 
 
+def test_a_label_that_does_not_exist_gives_nan_and_no_other_loss_is_touched():
+    losses = nn.multi_margin_loss(LOGITS[:2], np.array([5, 1]), reduction="none")
+    assert np.isnan(losses).tolist() == [True, False]
+
+
+def test_classes_of_margin_losses_may_be_any_axis():
+    applies = np.array([[1, 0, 0, 1, 0]] * 6)
+    for loss, targets in ((nn.multi_margin_loss, LABELS), (nn.multilabel_margin_loss, applies)):
+        along_last = loss(LOGITS, targets, reduction="none")
+        close(loss(LOGITS.T, targets.T, axis=0, reduction="none"), along_last)
+
+
+def test_labels_of_a_margin_loss_are_integers():
+    with pytest.raises(az.DTypeError, match="labels of multi_margin_loss are integers"):
+        nn.multi_margin_loss(LOGITS, SOFT)
+    with pytest.raises(az.ShapeError, match=r"targets has shape \(6,\), expected \(6, 5\)"):
+        nn.multilabel_margin_loss(LOGITS, LABELS)
+
+
+def test_a_distance_has_to_give_one_number_for_each_pair():
+    a = jnp.ones((4, 2))
+    with pytest.raises(az.ShapeError, match=r"the distance has shape \(4, 2\), expected \(4,\)"):
+        nn.triplet_loss(a, a, a, distance=lambda x, y: x - y)
+
+
 def test_vectors_that_do_not_fit_are_refused():
     with pytest.raises(az.ShapeError, match=r"targets has shape \(3,\), expected \(4,\)"):
         nn.cosine_embedding_loss(jnp.ones((4, 2)), jnp.ones((4, 2)), jnp.ones(3))
@@ -354,6 +380,7 @@ def test_ctc_refuses_what_does_not_fit():
         (nn.focal_loss, {"alpha": 2}),
         (functools.partial(nn.gaussian_loss, variances=np.ones(2)), {"eps": 0}),
         (functools.partial(nn.triplet_loss, negatives=np.ones(2)), {"power": 0}),
+        (nn.multi_margin_loss, {"power": 3}),
     ],
 )
 def test_an_option_out_of_its_range_is_named(loss, option):

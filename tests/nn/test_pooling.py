@@ -172,3 +172,11 @@ def test_options_that_do_not_fit_are_refused_when_the_layer_is_built(build, mess
 def test_inputs_that_do_not_fit_are_refused(layer, shape, message):
     with pytest.raises(az.ShapeError, match=message):
         layer(jnp.ones(shape))
+
+
+def test_the_sum_of_a_window_may_be_divided_by_any_number():
+    pool = nn.AvgPool1D(3, 1, 1, divisor_override=2)
+    assert pool(jnp.ones((1, 4, 1)))[0, :, 0].tolist() == [1, 1.5, 1.5, 1]
+    assert repr(pool) == "AvgPool1D(kernel_size=3, stride=1, padding=1, divisor_override=2)"
+    with pytest.raises(ValueError, match="divisor_override cannot be less than 1"):
+        nn.AvgPool2d(2, divisor_override=0)

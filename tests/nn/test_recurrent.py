@@ -296,3 +296,33 @@ def test_nothing_is_a_valid_input(shape):
     assert h.shape == (1, shape[0], 4)
     gradients = az.grad(lambda layer: layer(jnp.zeros(shape))[0].sum())(layer)
     assert all(jnp.isfinite(gradient).all() for gradient in gradients.values())
+
+
+ARRAY, PAIR = "one array h", r"a pair \(h, c\) of arrays"
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize(
+    ("build", "given", "expected", "found"),
+    [
+        (nn.GRU, lambda h: (h,), ARRAY, r"a tuple of 1 \(float32\[1, 2, 4\]\)"),
+        (nn.RNN, lambda h: "zeros", ARRAY, "'zeros' of type str"),
+        (nn.LSTM, lambda h: h, PAIR, r"float32\[1, 2, 4\]"),
+        (nn.LSTM, lambda h: (h, h, h), PAIR, "a tuple of 3"),
+        (nn.LSTM, lambda h: (h, None), PAIR, r"a tuple of 2 \(float32\[1, 2, 4\], None\)"),
+        (nn.GRUCell, lambda h: (h[0],), ARRAY, "a tuple of 1"),
+        (nn.LSTMCell, lambda h: h[0], PAIR, r"float32\[2, 4\]"),
+    ],
+)
+def test_an_initial_state_of_another_kind_is_shown_and_refused(
+    build, given, expected, found, compiled
+):
+    layer = build(4)
+    x = jnp.ones((2, 3) if build in (nn.GRUCell, nn.LSTMCell) else (2, 5, 3))
+
+    def call(x, h):
+        return layer(x, given(h))
+
+    message = f"the initial state of {build.__name__} is {expected}, or None for zeros; got {found}"
+    with pytest.raises(TypeError, match=message):
+        (az.jit(call) if compiled else call)(x, jnp.zeros((1, 2, 4)))

@@ -1,11 +1,16 @@
 import inspect
 import re
 
+import jax.numpy as jnp
 import pytest
 
-from ansatz import nn
+import ansatz as az
+from ansatz import init, nn
 from ansatz.core import spelling as options
+from ansatz.init import spelling as initialisers
 from ansatz.nn import spelling
+
+X = jnp.ones((2, 3))
 
 
 @pytest.mark.parametrize(
@@ -47,8 +52,80 @@ def test_hints_name_only_what_is_there():
 def test_options_are_hinted_at_only_if_some_layer_has_them():
     taken = {
         name
-        for layer in (getattr(nn, name) for name in nn.__all__)
-        if inspect.isclass(layer)
-        for name in inspect.signature(layer.__init__).parameters
+        for found in (getattr(nn, name) for name in nn.__all__)
+        if callable(found)
+        for name in inspect.signature(
+            found.__init__ if inspect.isclass(found) else found
+        ).parameters
     }
     assert {ours for many in options._OPTIONS.values() for ours in many} <= taken
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: nn.softmax(X, dim=-1), "softmax has no option 'dim'; it is called 'axis' here"),
+        (lambda: nn.relu(X, inplace=True), "relu has no option 'inplace'; leave it out"),
+        (lambda: nn.gelu(X, approximte="tanh"), "did you mean 'approximate'"),
+        (lambda: nn.l2_loss(X, X, size_average=False), "it is reduction=: 'mean', 'sum'"),
+        (
+            lambda: nn.softmax_cross_entropy(X, X, weight=X),
+            "'weight'; it is called 'class_weights' here",
+        ),
+        (lambda: nn.l1_loss(X, X, "sum"), r"l1_loss takes \(predictions, targets, weights"),
+    ],
+)
+def test_an_option_of_a_function_elsewhere_is_an_error_with_its_name_here(call, message):
+    with pytest.raises(TypeError, match=message):
+        call()
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "here"),
+    [
+        (az, "no_grad", "az.grad(f)"),
+        (az, "inference_mode", "net.eval()"),
+        (az, "manual_seed", "az.seed"),
+        (az, "optim", "optax"),
+        (az, "Dense", "az.nn.Dense"),
+        (init, "Zero", "init.Zeros()"),
+        (init, "One", "init.Ones()"),
+        (init, "he_normal", 'init.Kaiming(distribution="truncated_normal")'),
+        (init, "XavierNormal", 'init.Xavier("gaussian", magnitude=1)'),
+        (init, "normal", "init.Normal"),
+    ],
+)
+def test_names_at_the_top_and_of_initialisers_are_hinted_at_as_well(module, name, here):
+    with pytest.raises(AttributeError) as caught:
+        getattr(module, name)
+    assert here in str(caught.value)
+
+
+def test_initialisers_that_are_hinted_at_exist():
+    for theirs, ours in initialisers._ELSEWHERE.items():
+        assert theirs not in init.__all__
+        for call in re.findall(r"\binit\.\w+\([^()]*\)", ours):
+            assert isinstance(eval(call, {"init": init}), init.Initializer)
+
+
+def test_a_class_that_is_given_nothing_names_itself_and_what_it_needs():
+    for build, message in (
+        (nn.MaxPool2d, "MaxPool2d needs kernel_size; it takes kernel_size, stride"),
+        (nn.Conv2D, "Conv2D needs channels and kernel_size"),
+        (nn.AdaptiveAvgPool1d, "AdaptiveAvgPool1d needs output_size"),
+        (nn.Dense, "Dense needs units"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            build()
+
+
+def test_what_is_not_obvious_is_given_by_name():
+    with pytest.raises(TypeError, match="Dense takes units, in_units by position, got 3 values; g"):
+        nn.Dense(3, 4, "relu")
+    for layer in (nn.Linear, nn.Conv2d, nn.ConvTranspose2d, nn.BatchNorm2d, nn.InstanceNorm1d):
+        named = [
+            name
+            for name, p in inspect.signature(layer.__init__).parameters.items()
+            if p.kind is p.KEYWORD_ONLY
+        ]
+        assert {"params", "dtype"} <= set(named)

@@ -51,7 +51,7 @@ def same_state(a, b, atol=1e-6):
 
 
 @pytest.mark.parametrize("remat", [False, True])
-@pytest.mark.parametrize("unroll", [1, 2, True])
+@pytest.mark.parametrize("unroll", [False, 2, True])
 def test_a_compiled_stack_computes_what_a_sequential_computes_and_writes_the_same(remat, unroll):
     stack, sequential = pair(remat=remat, unroll=unroll)
     step, x = az.jit(run), inputs()
@@ -251,7 +251,7 @@ def test_one_layer_is_traced_however_many_there_are():
 @pytest.mark.parametrize(
     ("other", "message"),
     [
-        (lambda: nn.Sequential(nn.Dense(4, 4, "relu")), r"layer 1 .* in '0': .*relu"),
+        (lambda: nn.Sequential(nn.Dense(4, 4, activation="relu")), r"layer 1 .* in '0': .*relu"),
         (lambda: nn.Sequential(nn.Dense(4, 4, use_bias=False)), "use_bias=False"),
         (lambda: nn.Sequential(nn.Linear(4, 4)), "Linear"),
         (lambda: nn.Sequential(nn.Dense(4, 4), nn.Dense(4, 4)), "layer 1 differs"),
@@ -332,3 +332,9 @@ def test_an_empty_stack_a_slice_and_a_copy_are_stacks():
     assert stack[:2][1] is stack[1]
     close(az.jit(stack[:2])(x), stack[1](stack[0](x)), atol=1e-6)
     close(az.jit(copy.deepcopy(stack))(x), y)
+
+
+@pytest.mark.parametrize(("unroll", "error"), [(-1, ValueError), (1.5, TypeError)])
+def test_how_far_a_stack_is_unrolled_is_a_whole_number(unroll, error):
+    with pytest.raises(error, match="unroll"):
+        nn.Stack(lambda: nn.Dense(4), 2, unroll=unroll)

@@ -32,3 +32,17 @@ def test_it_is_the_layer_with_the_channels_along_axis_1(layer):
 def test_inputs_of_another_number_of_axes_are_refused(layer):
     with pytest.raises(az.ShapeError, match=f"{layer.__name__} takes inputs of"):
         layer()(jnp.ones((*SHAPES[layer], 1)))
+
+
+@pytest.mark.parametrize("build", [nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d])
+def test_a_norm_in_pytorchs_spelling_shares_its_parameters_and_not_its_statistics(build):
+    first = build(3)
+    second = build(3, params=first.collect_params())
+    assert second.weight is first.weight
+    assert second.bias is first.bias
+    assert second.running_mean is not first.running_mean
+
+
+def test_a_norm_with_other_parameters_cannot_share_them():
+    with pytest.raises(az.TieError, match="InstanceNorm2d has no parameter for 'weight'"):
+        nn.InstanceNorm2d(3, params=nn.BatchNorm2d(3).collect_params())

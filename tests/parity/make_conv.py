@@ -46,6 +46,21 @@ if __name__ == "__main__":
     recorder.record("2d one channel", nn.Conv2d(1, 3, 5, padding=2), torch.randn(2, 1, 8, 8))
     recorder.record("3d", nn.Conv3d(2, 3, (2, 3, 2), stride=(1, 2, 1)), torch.randn(2, 2, 4, 5, 4))
     recorder.record("separable", Separable(), torch.randn(2, 3, 5, 5))
+    small = torch.randn(1, 2, 4, 5)
+    recorder.record("1d reflect", nn.Conv1d(4, 2, 4, 2, 3, padding_mode="reflect"), row)
+    recorder.record(
+        "2d replicate", nn.Conv2d(2, 2, 3, 1, (5, 1), groups=2, padding_mode="replicate"), small
+    )
+    recorder.record(
+        "2d circular",
+        nn.Conv2d(2, 2, 2, padding="same", dilation=3, padding_mode="circular"),
+        small,
+    )
+    recorder.record(
+        "3d circular",
+        nn.Conv3d(1, 2, 2, padding=(2, 0, 1), padding_mode="circular"),
+        torch.randn(1, 1, 2, 3, 3),
+    )
     recorder.save()
 
     recorder = Recorder("conv_transpose")

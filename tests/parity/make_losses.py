@@ -157,8 +157,52 @@ def connectionist(recorder):
         )
 
 
+def more_margins(recorder):
+    x, labels = torch.randn(4, 5), torch.tensor([0, 4, 2, 2])
+    signs = torch.tensor([1, -1, -1, 1])
+    applies = torch.tensor([[0, 3, -1, 1, 2], [4, -1, 0, 0, 0], [2, 1, 0, 4, 3], [-1, 0, 0, 0, 0]])
+    for reduction in REDUCTIONS:
+        options = {"reduction": reduction}
+        recorder.record(
+            f"hinge embedding {reduction}",
+            lambda x, s, o=options: F.hinge_embedding_loss(x, s, margin=0.7, **o),
+            torch.rand(4),
+            signs,
+        )
+        recorder.record(
+            f"multi margin {reduction}",
+            lambda x, t, o=options: F.multi_margin_loss(
+                x, t, p=2, margin=0.8, weight=CLASS_WEIGHTS, **o
+            ),
+            x,
+            labels,
+        )
+        recorder.record(
+            f"multi-label margin {reduction}",
+            lambda x, t, o=options: F.multilabel_margin_loss(x, t, **o),
+            x,
+            applies,
+        )
+    recorder.record("multi margin", F.multi_margin_loss, x, labels)
+    recorder.record(
+        "triplet distance",
+        nn.TripletMarginWithDistanceLoss(
+            distance_function=lambda x, y: (x - y).abs().amax(-1), margin=0.4, swap=True
+        ),
+        *torch.randn(3, 4, 3),
+    )
+
+
 if __name__ == "__main__":
     recorder = Recorder("losses")
-    for family in (classification, binary, regression, distributions, margins, connectionist):
+    for family in (
+        classification,
+        binary,
+        regression,
+        distributions,
+        margins,
+        connectionist,
+        more_margins,
+    ):
         family(recorder)
     recorder.save()

@@ -40,4 +40,7 @@ if __name__ == "__main__":
     recorder.record("adaptive avg 3d", nn.AdaptiveAvgPool3d(3), volume)
     recorder.record("global max 2d", nn.AdaptiveMaxPool2d(1), ties)
     recorder.record("global avg 2d", nn.AdaptiveAvgPool2d(1), picture)
+    recorder.record(
+        "avg 2d divisor", nn.AvgPool2d(3, 2, 1, True, False, divisor_override=5), picture[:1, :1]
+    )
     recorder.save()

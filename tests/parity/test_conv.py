@@ -30,12 +30,17 @@ OURS = {
     "2d one channel": options(nn.Conv2D, 3, 5, padding="same"),
     "3d": options(nn.Conv3D, 3, (2, 3, 2), stride=(1, 2, 1)),
     "separable": options(nn.SeparableConv2D, 4, 3, padding=1, multiplier=2),
+    "1d reflect": options(nn.Conv1D, 2, 4, 2, 3, padding_mode="reflect"),
+    "2d replicate": options(nn.DepthwiseConv2D, 3, padding=(5, 1), padding_mode="replicate"),
+    "2d circular": options(nn.Conv2D, 2, 2, padding="SAME", dilation=3, padding_mode="circular"),
+    "3d circular": options(nn.Conv3D, 2, 2, padding=(2, 0, 1), padding_mode="circular"),
 }
 SPELLED_AS_IN_PYTORCH = {
     "1d": lambda: nn.Conv1d(4, 6, 3),
     "2d stride padding": lambda: nn.Conv2d(4, 6, 3, 2, 1),
     "2d groups": lambda: nn.Conv2d(None, 6, 3, groups=2, bias=False),
     "3d": lambda: nn.Conv3d(2, 3, (2, 3, 2), (1, 2, 1)),
+    "1d reflect": lambda: nn.Conv1d(4, 2, 4, 2, 3, 1, 1, True, "reflect"),
 }
 OURS_TRANSPOSED = {
     "1d": options(nn.ConvTranspose1D, 6, 3),
@@ -60,7 +65,8 @@ def test_a_convolution_with_channels_last_computes_what_pytorch_computes(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["1d same dilation", "2d unequal", "2d depthwise", "2d pointwise stride", "3d"]
+    "name",
+    ["1d same dilation", "2d unequal", "2d depthwise", "2d pointwise stride", "3d", "2d circular"],
 )
 def test_a_convolution_with_channels_first_computes_what_pytorch_computes(name):
     case = CONV[name]

@@ -11,6 +11,8 @@ OURS = {
     "padding": lambda: nn.Embedding(7, 4, padding_index=0),
     "padding with a row of its own": lambda: nn.Embedding(7, 4, padding_index=0),
     "one row": lambda: nn.Embedding(3, 2),
+    "short rows": lambda: nn.Embedding(7, 4, max_norm=1.5),
+    "short rows by their sum": lambda: nn.Embedding(7, 4, max_norm=2, norm_type=1, padding_index=6),
 }
 
 

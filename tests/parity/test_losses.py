@@ -45,6 +45,18 @@ def ctc(logits, labels, times, sizes, **options):
     )
 
 
+def multilabel_margin(scores, indices, **options):
+    """PyTorch has the indices of the classes that apply, up to the first negative one."""
+    applies = np.zeros(scores.shape, bool)
+    for row, listed in zip(applies, np.asarray(indices).tolist(), strict=True):
+        row[listed[: listed.index(-1)] if -1 in listed else listed] = True
+    return nn.multilabel_margin_loss(scores, applies, **options)
+
+
+def largest_difference(x, y):
+    return jnp.abs(x - y).max(-1)
+
+
 OURS = {
     **{
         f"cross entropy {labels} {reduction} {smoothing}{kind}": cross_entropy(
@@ -75,10 +87,19 @@ OURS = {
             "kl": nn.kl_divergence,
             "cosine embedding": functools.partial(nn.cosine_embedding_loss, margin=0.1),
             "triplet": nn.triplet_loss,
+            "hinge embedding": functools.partial(nn.hinge_embedding_loss, margin=0.7),
+            "multi margin": functools.partial(
+                nn.multi_margin_loss, power=2, margin=0.8, class_weights=CLASS_WEIGHTS
+            ),
+            "multi-label margin": multilabel_margin,
         }
     ),
     "kl of logarithms": functools.partial(nn.kl_divergence, log_targets=True),
     "triplet options": functools.partial(nn.triplet_loss, margin=2.0, power=1.0, swap=True),
+    "triplet distance": functools.partial(
+        nn.triplet_loss, margin=0.4, distance=largest_difference, swap=True
+    ),
+    "multi margin": nn.multi_margin_loss,
     "hinge": functools.partial(nn.hinge_loss, margin=0.7),
     "focal": lambda z: nn.focal_loss(z, YES),
     "focal without alpha": lambda z: nn.focal_loss(z, YES, gamma=1.5, alpha=None),

@@ -41,6 +41,7 @@ OURS = {
     "adaptive avg 3d": options(nn.AdaptiveAvgPool3D, 3),
     "global max 2d": options(nn.GlobalMaxPool2D),
     "global avg 2d": options(nn.GlobalAvgPool2D),
+    "avg 2d divisor": options(nn.AvgPool2D, 3, 2, 1, ceil_mode=True, divisor_override=5),
 }
 SPELLED_AS_IN_PYTORCH = {
     "max 1d": lambda: nn.MaxPool1d(3),
@@ -49,6 +50,7 @@ SPELLED_AS_IN_PYTORCH = {
     "avg 1d": lambda: nn.AvgPool1d(3, 2, 1),
     "avg 2d ceil exclude": lambda: nn.AvgPool2d((3, 4), (2, 3), 1, True, False),
     "avg 3d": lambda: nn.AvgPool3d(2, 2, 1),
+    "avg 2d divisor": lambda: nn.AvgPool2d(3, 2, 1, True, False, 5),
     "adaptive max 2d": lambda: nn.AdaptiveMaxPool2d((3, 5)),
     "adaptive avg 3d": lambda: nn.AdaptiveAvgPool3d(3),
 }

@@ -365,3 +365,20 @@ def test_fit_works_outside_of_the_main_thread():
 
 def test_fit_accepts_arrays_that_are_on_the_device():
     assert make_trainer().fit([(jax.device_put(X), jax.device_put(Y))])[0].steps == 1
+
+
+def test_arrays_in_the_place_of_batches_are_refused_with_what_to_write():
+    trainer = Trainer(nn.Dense(1), optax.sgd(0.1), nn.l2_loss)
+    x = np.ones((4, 3), np.float32)
+    calls = (
+        lambda: trainer.fit(x, x, batch_size=2),
+        lambda: trainer.fit([(x, x)], num_epochs=2),
+        lambda: trainer.evaluate(x, x),
+    )
+    for call in calls:
+        with pytest.raises(TypeError, match=r"arrays are cut into batches by train\.batches\(x, y"):
+            call()
+    with pytest.raises(TrainingError, match=r"got the array float32\[4, 3\]; cut arrays"):
+        trainer.fit(x)
+    with pytest.raises(TrainingError, match=r"got a tuple of 3 \(float32\[4, 3\], "):
+        trainer.fit([(x, x, x)])

@@ -122,3 +122,18 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 def format_shape(shape: Sequence[int | None] | None) -> str:
     """A shape as text, with `None` for a dimension that is not known yet."""
     return "unknown" if shape is None else str(tuple(shape))
+
+
+def format_value(value: Any) -> str:
+    """What was given: dtype and shape of an array, also of one that is traced, or the value."""
+    shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
+    if isinstance(shape, tuple) and dtype is not None:
+        return f"{dtype}{list(shape)}"
+    if isinstance(value, tuple | list):
+        parts = ", ".join(map(format_value, value[:_PARTS]))
+        more = ", …" if len(value) > _PARTS else ""
+        return f"a {type(value).__name__} of {len(value)} ({parts}{more})"
+    return f"{repr(value)[:40]} of type {type(value).__name__}" if value is not None else "None"
+
+
+_PARTS = 4

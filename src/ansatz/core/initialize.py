@@ -140,6 +140,8 @@ def initialize(
         if isinstance(selector, type):
             remark = " (a type selects what its modules leave open, the weights; use a glob else)"
         warn_unmatched(selector, {found.path: None for found in names.values()}, remark)
+    if default is not None and only is not None:
+        _warn_unused(default, plans)
     if kept and not plans and init is not None:
         warnings.warn(
             f"all {len(kept)} parameters of {type(root).__name__} are initialised already and "
@@ -151,6 +153,23 @@ def initialize(
         {found.path: _entry(cell, found.path, plans.get(cell)) for cell, found in names.items()},
         seed,
     )
+
+
+def _warn_unused(default: Initializer, plans: Mapping[Declared, Planned]) -> None:
+    """Warn of a default for chosen parameters that none of them is open to.
+
+    For a whole network it is the rule that a default yields to what layers declare; who has picked
+    out parameters means these.
+    """
+    chosen = [plan.initializer for cell, plan in plans.items() if isinstance(cell, Parameter)]
+    if chosen and default not in chosen:
+        warnings.warn(
+            f"{default!r} sets nothing: each of the {len(chosen)} selected parameters has an "
+            "initialiser of its own, declared by its layer or given before, and a default yields "
+            "to that. A rule is stronger: net.initialize({'*.bias': …})",
+            UnmatchedRuleWarning,
+            stacklevel=4,
+        )
 
 
 def _entry(cell: Declared, path: str, planned: Planned | None) -> InitEntry:

@@ -82,11 +82,13 @@ class Module(Node):
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Made in training mode, whether or not the subclass calls `super().__init__()`."""
-        if args or kwargs:
+        if args or kwargs or cls.__new__ is Module.__new__:  # Else the subclass has looked.
             check_options(cls, args, kwargs)
-        self = super().__new__(cls)
+        return cls._blank()
+
+    def _start(self) -> None:
+        super()._start()
         self.__dict__["training"] = True
-        return self
 
     def __init__(self) -> None:
         super().__init__()

@@ -37,7 +37,12 @@ class Node:
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Set up here and not in `__init__`, so that a subclass may forget `super().__init__()`."""
-        self = super().__new__(cls)
+        return cls._blank()
+
+    @classmethod
+    def _blank(cls) -> Self:
+        """An instance before its `__init__`; what a copy is filled into."""
+        self = object.__new__(cls)
         self._start()
         return self
 
@@ -124,6 +129,10 @@ class Node:
         return verbs.call("treescope", self, path, subtree_renderer)
 
     # -- copying ------------------------------------------------------------------------------
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Not by __new__, which looks at what a new instance is given.
+        return type(self)._blank, (), self.__getstate__()
 
     def __getstate__(self) -> tuple[dict[str, Any], int | None]:
         # A copy of a network that has no values yet shall draw the same ones. A layer that is

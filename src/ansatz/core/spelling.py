@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 from ansatz.core.errors import did_you_mean
 
@@ -22,6 +22,7 @@ _OPTIONS: Mapping[str, tuple[str, ...]] = {
     "decoder_layer": ("layer",),
     "dilation_rate": ("dilation",),
     "dim": ("axis",),
+    "distance_function": ("distance",),
     "elementwise_affine": ("use_weight",),
     "embed_dim": ("units",),
     "embedding_dim": ("features",),
@@ -39,16 +40,21 @@ _OPTIONS: Mapping[str, tuple[str, ...]] = {
     "num_groups": ("groups",),
     "out_channels": ("channels",),
     "out_features": ("units",),
+    "log_input": ("from_logits",),
+    "log_target": ("log_targets",),
     "output_dim": ("features",),
-    "p": ("rate",),
+    "p": ("rate", "power"),
     "padding_idx": ("padding_index",),
     "pool_size": ("kernel_size",),
+    "pos_weight": ("positive_weight",),
+    "sample_weight": ("weights",),
     "scale": ("use_weight",),
     "start_dim": ("start_axis",),
     "strides": ("stride",),
     "units": ("hidden_size", "out_features"),
     "use_bias": ("bias",),
     "use_scale": ("use_weight",),
+    "weight": ("class_weights", "weights"),
     "weight_initializer": ("weight_init",),
 }
 """Options elsewhere, and what a layer here may call the same thing."""
@@ -59,7 +65,9 @@ _NEEDLESS: Mapping[str, str] = {
     "inplace": "leave it out: arrays of JAX never change",
     "input_shape": "leave it out: the first input tells it",
     "name": "a layer is called what the attribute that holds it is called",
+    "reduce": "it is reduction=: 'mean', 'sum', 'none' or 'sample'",
     "rngs": "leave it out: net.initialize(seed=0) draws every value",
+    "size_average": "it is reduction=: 'mean', 'sum', 'none' or 'sample'",
 }
 """Options elsewhere that have no counterpart here, and why."""
 
@@ -140,7 +148,7 @@ def check_options(cls: type, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -
     takes = _signature(cls.__init__)  # type: ignore[misc]  # It is only looked at.
     for name in kwargs:
         if not takes.any_name and name not in takes.by_position and name not in takes.by_name:
-            raise unknown_option(cls, name, takes.by_position + takes.by_name)
+            raise unknown_option(cls.__name__, name, takes.by_position + takes.by_name)
     if not takes.any_position and len(args) > len(takes.by_position):
         named = ", ".join(takes.by_name)
         raise TypeError(
@@ -156,8 +164,40 @@ def check_options(cls: type, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -
         )
 
 
-def unknown_option(cls: type, name: str, known: tuple[str, ...]) -> TypeError:
-    """The error about an option that `cls` does not have."""
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def hinted(hint: str = "") -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Make a function say what it takes, and what an option elsewhere is called here.
+
+    Args:
+        hint: what to write instead, when it is given too many values or unknown options.
+    """
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        found = inspect.signature(function).parameters.values()
+        names = {p.name: None for p in found}
+        most = sum(p.kind is not p.KEYWORD_ONLY for p in found)
+        listed = ", ".join(name for name in names if name != "self")
+        kind = function.__qualname__
+
+        @functools.wraps(function)
+        def call(*args: P.args, **kwargs: P.kwargs) -> R:
+            if len(args) > most or not kwargs.keys() <= names.keys():
+                for name in kwargs:
+                    if name not in names and not hint:
+                        raise unknown_option(kind, name, tuple(names))
+                raise TypeError(f"{kind} takes ({listed})" + (f"; {hint}" if hint else ""))
+            return function(*args, **kwargs)
+
+        return call
+
+    return decorate
+
+
+def unknown_option(kind: str, name: str, known: tuple[str, ...]) -> TypeError:
+    """The error about an option that a class or a function does not have."""
     same = [option for option in _OPTIONS.get(name, ()) if option in known]
     if same:
         hint = f"; it is called {same[0]!r} here"
@@ -166,7 +206,7 @@ def unknown_option(cls: type, name: str, known: tuple[str, ...]) -> TypeError:
     else:
         hint = did_you_mean(name, known)
     listed = f" (it takes {', '.join(known)})" if known else ""
-    return TypeError(f"{cls.__name__} has no option {name!r}{hint}{listed}")
+    return TypeError(f"{kind} has no option {name!r}{hint}{listed}")
 
 
 def hint_about_call(
@@ -212,6 +252,27 @@ def no_attribute(held_by: object, name: str, known: Iterable[str]) -> AttributeE
     return AttributeError(
         f"{type(held_by).__name__} has no attribute {name!r}{hint}", name=name, obj=held_by
     )
+
+
+def no_such_name(
+    module: str, name: str, known: Iterable[str], elsewhere: Mapping[str, str], ours: str = ""
+) -> AttributeError:
+    """The error about a name that a module of Ansatz does not have.
+
+    Args:
+        module: the full name of the module.
+        name: what was asked for.
+        known: the names that are there.
+        elsewhere: what to write here for names of other libraries.
+        ours: what to write if that does not tell.
+    """
+    if name in elsewhere:
+        hint = f"; here it is {elsewhere[name]}"
+    elif ours:
+        hint = f"; here it is {ours}"
+    else:
+        hint = "" if name.startswith("_") else did_you_mean(name, known)
+    return AttributeError(f"module {module!r} has no attribute {name!r}{hint}", name=name)
 
 
 class SpelledOtherwise:

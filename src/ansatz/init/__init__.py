@@ -5,6 +5,8 @@ or to `net.initialize`. The functions that end in `_` act on one parameter at on
 `torch.nn.init`.
 """
 
+from typing import TYPE_CHECKING
+
 from ansatz.core.initializer import FanInUniform, FromFunction, Initializer, Spec
 from ansatz.init.bilinear import Bilinear
 from ansatz.init.constants import Constant, Ones, Zeros
@@ -32,7 +34,15 @@ from ansatz.init.load import Load
 from ansatz.init.orthogonal import Orthogonal
 from ansatz.init.scaled import Kaiming, LeCun, MSRAPrelu, VarianceScaling, Xavier
 from ansatz.init.sparse import Sparse
+from ansatz.init.spelling import no_such_name
 from ansatz.init.truncated import TruncatedNormal
+
+if not TYPE_CHECKING:  # To a type checker, every name would be there.
+
+    def __getattr__(name: str) -> None:
+        """Say what a name of another library is called here."""
+        raise no_such_name(name, __all__)
+
 
 __all__ = [
     "Bilinear",

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
 
 from ansatz.core.errors import ShapeError, did_you_mean, format_shape
+from ansatz.core.spelling import hinted
 from ansatz.nn.precision import at_least_float32, floating_dtype_of
 
 Activation = str | Callable[[Any], Any]
@@ -31,10 +32,9 @@ def _activation(*options: str) -> Callable[[F], F]:
     """Compile a function as one program, with these options as static ones, and name it."""
 
     def compiled(function: F) -> F:
-        jitted: Any = jax.jit(function, static_argnames=options)
-        BY_NAME[function.__name__] = jitted
-        named: F = jitted
-        return named
+        named: Any = hinted()(jax.jit(function, static_argnames=options))
+        BY_NAME[function.__name__] = named
+        return cast("F", named)
 
     return compiled
 

@@ -33,7 +33,7 @@ class ActivationLayer(Module):
     def __init__(self, **options: Any) -> None:
         super().__init__()
         for name in options.keys() - set(self._options):
-            raise unknown_option(type(self), name, self._options)
+            raise unknown_option(type(self).__name__, name, self._options)
         for name in self._options:
             setattr(self, name, options[name])
 

@@ -55,7 +55,7 @@ class Container(Module):
 
     def _part(self, named: list[tuple[str, Module]]) -> Self:
         """A container of this type with some of the layers, and with all other attributes."""
-        part = type(self).__new__(type(self))
+        part = self._blank()
         for name, value in self.__dict__.items():
             if name[:1] != "_" and not isinstance(value, Module):
                 setattr(part, name, value)

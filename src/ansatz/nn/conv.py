@@ -23,6 +23,7 @@ from ansatz.nn.spatial import (
     check_channels,
     checked_layout,
     checked_padding,
+    checked_padding_mode,
     per_axis,
     spelled_padding,
     spelled_size,
@@ -41,6 +42,7 @@ class WindowedLayer(Module):
         groups: into how many groups channels are divided.
         layout: where the axes of input and output stand.
         activation: what is applied last.
+        padding_mode: what the padding is made of.
     """
 
     axes: ClassVar[int]
@@ -54,6 +56,7 @@ class WindowedLayer(Module):
         groups: int,
         layout: str | None,
         activation: Activation | None,
+        padding_mode: str = "zeros",
     ) -> None:
         super().__init__()
         axes = self.axes
@@ -61,6 +64,7 @@ class WindowedLayer(Module):
         self.stride = per_axis("stride", stride, axes)
         names = ("same", "valid", "causal") if axes == 1 else ("same", "valid")
         self.padding = checked_padding(padding, axes, names)
+        self.padding_mode = checked_padding_mode(padding_mode)
         self.dilation = per_axis("dilation", dilation, axes)
         self.groups = checked_size("groups", groups)
         if self.groups < 1:
@@ -76,7 +80,9 @@ class WindowedLayer(Module):
     @property
     def geometry(self) -> Geometry:
         """How the window moves."""
-        return Geometry(self.stride, self.padding, self.dilation, self.groups, self.layout)
+        return Geometry(
+            self.stride, self.padding, self.dilation, self.groups, self.layout, self.padding_mode
+        )
 
     def in_groups(self, name: str, size: int) -> int:
         """How many of `size` channels are in each group.
@@ -112,6 +118,8 @@ class WindowedLayer(Module):
             parts.append(f"stride={spelled_size(self.stride)}")
         if spelled_padding(self.padding) not in ("0", "'valid'"):
             parts.append(f"padding={spelled_padding(self.padding)}")
+        if self.padding_mode != "zeros":
+            parts.append(f"padding_mode={self.padding_mode!r}")
         if any(dilation != 1 for dilation in self.dilation):
             parts.append(f"dilation={spelled_size(self.dilation)}")
         if self.groups != 1:
@@ -135,6 +143,7 @@ class ConvBase(WindowedLayer):
         stride: Size = 1,
         padding: Padding = 0,
         *,
+        padding_mode: str = "zeros",
         dilation: Size = 1,
         groups: int = 1,
         in_channels: int | None = None,
@@ -146,7 +155,9 @@ class ConvBase(WindowedLayer):
         params: Params = None,
         dtype: DTypeLike = "float32",
     ) -> None:
-        super().__init__(kernel_size, stride, padding, dilation, groups, layout, activation)
+        super().__init__(
+            kernel_size, stride, padding, dilation, groups, layout, activation, padding_mode
+        )
         channels = checked_size("channels", channels)
         self.in_groups("channels", channels)
         in_channels = checked_width("in_channels", in_channels)
@@ -200,9 +211,11 @@ class Conv1D(ConvBase):
         channels: the number of channels of the output.
         kernel_size: how many steps the window has.
         stride: how many steps it moves on.
-        padding: how many zeros are added on both sides; a pair for the two sides,
+        padding: how much is added on both sides; a pair for the two sides,
             `((before, after),)`; `"same"` for ⌈n / stride⌉ outputs; `"valid"` for no padding;
             `"causal"` for as many outputs as with `"same"`, none of which sees a later step.
+        padding_mode: what is added: `"zeros"`; `"reflect"`, the input mirrored at its edge;
+            `"replicate"`, the edge itself; `"circular"`, the other end.
         dilation: how far apart the steps of the window are.
         groups: into how many groups channels are divided, each output seeing one group of inputs;
             `groups=in_channels` is a depthwise convolution.
@@ -257,9 +270,11 @@ class Conv2D(ConvBase):
         channels: the number of channels of the output.
         kernel_size: height and width of the window, one number if they are equal.
         stride: how many pixels it moves on, along one axis or both.
-        padding: how many zeros are added: one number for all sides, or for each axis a number or
+        padding: how much is added: one number for all sides, or for each axis a number or
             a pair, `((top, bottom), (left, right))`; `"same"` for ⌈n / stride⌉ outputs, with an
-            odd zero at the end; `"valid"` for no padding.
+            odd one at the end; `"valid"` for no padding.
+        padding_mode: what is added: `"zeros"`; `"reflect"`, the input mirrored at its edge;
+            `"replicate"`, the edge itself; `"circular"`, the other end.
         dilation: how far apart the pixels of the window are.
         groups: into how many groups channels are divided, each output seeing one group of inputs;
             `groups=in_channels` is a depthwise convolution.
@@ -314,9 +329,11 @@ class Conv3D(ConvBase):
         channels: the number of channels of the output.
         kernel_size: depth, height and width of the window, one number if they are equal.
         stride: how many cells it moves on, along one axis or each.
-        padding: how many zeros are added: one number for all sides, or for each axis a number or
-            a pair `(before, after)`; `"same"` for ⌈n / stride⌉ outputs, with an odd zero at the
+        padding: how much is added: one number for all sides, or for each axis a number or
+            a pair `(before, after)`; `"same"` for ⌈n / stride⌉ outputs, with an odd one at the
             end; `"valid"` for no padding.
+        padding_mode: what is added: `"zeros"`; `"reflect"`, the input mirrored at its edge;
+            `"replicate"`, the edge itself; `"circular"`, the other end.
         dilation: how far apart the cells of the window are.
         groups: into how many groups channels are divided, each output seeing one group of inputs;
             `groups=in_channels` is a depthwise convolution.

@@ -13,6 +13,7 @@ from ansatz.core.errors import DTypeError
 from ansatz.core.module import Module
 from ansatz.core.parameter import Parameter
 from ansatz.init import Normal
+from ansatz.nn.precision import at_least_float32
 from ansatz.nn.sharing import Params, share
 from ansatz.nn.sizes import checked_size, size_along
 
@@ -36,6 +37,12 @@ class Embedding(Module):
         features: the width of a vector.
         padding_index: the integer of what is no word, negative ones count from the end. Its row
             starts at zero, whatever the initialiser, and being looked up gives it no gradient.
+        max_norm: vectors that are longer come out scaled down to this length. The gradient goes
+            to the row as if it had not been scaled, as in PyTorch, which also writes what it
+            scaled back to the table; here a call changes nothing, and `attend` sees the table as
+            it is.
+        norm_type: which norm is meant by their length; 2 for the Euclidean one, `inf` for the
+            largest entry.
         weight_init: the table's initialiser; without one, `initialize` may choose.
         params: `other.collect_params()` of a layer whose parameter this one shall hold.
         dtype: the dtype of the table and of the output.
@@ -45,7 +52,7 @@ class Embedding(Module):
 
     Raises:
         DTypeError: when called, if the input does not hold integers.
-        ValueError: there is no row `padding_index`.
+        ValueError: there is no row `padding_index`, or a norm is not positive.
         TieError: `params` does not match in names, shapes or dtypes.
 
     Example:
@@ -66,6 +73,8 @@ class Embedding(Module):
         features: int,
         *,
         padding_index: int | None = None,
+        max_norm: float | None = None,
+        norm_type: float = 2.0,
         weight_init: Any = None,
         params: Params = None,
         dtype: DTypeLike = "float32",
@@ -73,6 +82,8 @@ class Embedding(Module):
         super().__init__()
         shape = checked_size("num_embeddings", num_embeddings), checked_size("features", features)
         self.padding_index = _checked_row(padding_index, shape[0])
+        self.max_norm = None if max_norm is None else _checked_norm("max_norm", max_norm)
+        self.norm_type = _checked_norm("norm_type", norm_type)
         self.weight = Parameter(
             shape,
             weight_init,
@@ -101,7 +112,7 @@ class Embedding(Module):
                 f"Embedding looks up integers, got {dtype or type(x).__name__}; convert the input:"
                 " jnp.asarray(x, 'int32')"
             )
-        return _look_up(self.weight.value, x, self.padding_index)
+        return _look_up(self.weight.value, x, self.padding_index, self.max_norm, self.norm_type)
 
     def attend(self, x: Any) -> Any:
         """`x Wᵀ`: how well each vector of the table fits, `(..., features)` to logits.
@@ -122,9 +133,15 @@ class Embedding(Module):
         return _attend(x, self.weight.value)
 
     def extra_repr(self) -> str:
-        """The shape of the table, and the row of padding."""
-        padding = "" if self.padding_index is None else f", padding_index={self.padding_index}"
-        return f"{self.num_embeddings}, {self.features}{padding}"
+        """The shape of the table, and what differs from the defaults."""
+        parts = [f"{self.num_embeddings}, {self.features}"]
+        if self.padding_index is not None:
+            parts.append(f"padding_index={self.padding_index}")
+        if self.max_norm is not None:
+            parts.append(f"max_norm={self.max_norm}")
+            if self.norm_type != 2:
+                parts.append(f"norm_type={self.norm_type}")
+        return ", ".join(parts)
 
 
 def _checked_row(padding_index: Any, rows: int) -> int | None:
@@ -139,12 +156,35 @@ def _checked_row(padding_index: Any, rows: int) -> int | None:
     return index % rows
 
 
-@functools.partial(jax.jit, static_argnums=2)
-def _look_up(table: jax.Array, indices: jax.Array, padding: int | None) -> jax.Array:
+def _checked_norm(name: str, value: Any) -> float:
+    if not isinstance(value, float | int) or not value > 0:
+        raise ValueError(f"{name} of Embedding is a positive number, got {value!r}")
+    return float(value)
+
+
+@functools.partial(jax.jit, static_argnums=(2, 3, 4))
+def _look_up(
+    table: jax.Array,
+    indices: jax.Array,
+    padding: int | None,
+    max_norm: float | None,
+    norm_type: float,
+) -> jax.Array:
     rows = table.at[indices].get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
+    if max_norm is not None:
+        rows = _shortened(rows, max_norm, norm_type)
     if padding is None:
         return rows
     return jnp.where((indices == padding)[..., None], jax.lax.stop_gradient(rows), rows)
+
+
+def _shortened(rows: jax.Array, max_norm: float, norm_type: float) -> jax.Array:
+    fixed = at_least_float32(jax.lax.stop_gradient(rows))
+    norms = jnp.linalg.norm(fixed, norm_type, axis=-1, keepdims=True)
+    # The small number is PyTorch's.
+    shorter = jnp.where(norms > max_norm, fixed * (max_norm / (norms + 1e-7)), fixed)
+    # What is added is zero, and has the derivative of the rows.
+    return shorter.astype(rows.dtype) + (rows - jax.lax.stop_gradient(rows))
 
 
 @jax.jit

@@ -76,14 +76,14 @@ class Dense(Module):
         self,
         units: int,
         in_units: int | None = None,
+        *,
         activation: Activation | None = None,
         use_bias: bool = True,
+        flatten: bool = False,
         weight_init: Any = None,
         bias_init: Any = "zeros",
         params: Params = None,
         dtype: DTypeLike = "float32",
-        *,
-        flatten: bool = False,
     ) -> None:
         super().__init__()
         units = checked_size("units", units)
@@ -137,8 +137,8 @@ class Linear(Dense):
         in_features: the width of the input; `None` if the first input shall tell it.
         out_features: the width of the output.
         bias: whether there is a bias.
-        dtype: the dtype of the parameters.
         params: `other.collect_params()` of a layer whose parameters this one shall hold.
+        dtype: the dtype of the parameters.
 
     Attributes:
         weight: shape `(out_features, in_features)`.
@@ -163,9 +163,9 @@ class Linear(Dense):
         in_features: int | None,
         out_features: int,
         bias: bool = True,
-        dtype: DTypeLike = "float32",
         *,
         params: Params = None,
+        dtype: DTypeLike = "float32",
     ) -> None:
         in_features = checked_width("in_features", in_features)
         super().__init__(

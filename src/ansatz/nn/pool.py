@@ -39,12 +39,19 @@ def max_of_windows(x: jax.Array, pool: Pool) -> jax.Array:
     return _reduce_window(x, pool, jax.lax.max, least(x))
 
 
-@functools.partial(jax.jit, static_argnums=(1, 2))
-def avg_pool(x: jax.Array, pool: Pool, count_include_pad: bool) -> jax.Array:
-    """The average of each window; padding counts as zeros, or not at all."""
+@functools.partial(jax.jit, static_argnums=(1, 2, 3))
+def avg_pool(
+    x: jax.Array, pool: Pool, count_include_pad: bool, divisor: int | None = None
+) -> jax.Array:
+    """The average of each window; padding counts as zeros, or not at all.
+
+    With a `divisor` it is the sum of each window, divided by that.
+    """
     placed = pool.placed(x)
     sums = sum_of_slices if slices_add_faster(pool) else sum_of_windows
     total = sums(at_least_float32(x), pool)
+    if divisor is not None:
+        return (total / divisor).astype(floating_dtype_of(x))
     counted = [
         _counted(n, k, s, pads if count_include_pad else (0, 0), pads[0], count)
         for n, k, s, pads, count in zip(

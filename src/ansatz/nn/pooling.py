@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from ansatz.core.module import Module
 from ansatz.nn.pool import avg_pool, max_pool
 from ansatz.nn.pool_window import Pool
+from ansatz.nn.sizes import checked_size
 from ansatz.nn.spatial import (
     Padding,
     Size,
@@ -124,20 +125,30 @@ class AvgPoolBase(PoolingLayer):
         *,
         ceil_mode: bool = False,
         count_include_pad: bool = True,
+        divisor_override: int | None = None,
         layout: str | None = None,
     ) -> None:
         super().__init__(kernel_size, stride, padding, 1, ceil_mode, layout)
         self.count_include_pad = bool(count_include_pad)
+        self.divisor_override = None
+        if divisor_override is not None:
+            self.divisor_override = checked_size("divisor_override", divisor_override)
+            if self.divisor_override == 0:
+                raise ValueError("divisor_override cannot be less than 1, got 0")
 
     def forward(self, x: Any) -> Any:
         """`(batch, *lengths, channels)` to `(batch, *places, channels)`, or channels first."""
         check_axes(type(self).__name__, x, self.layout)
-        return avg_pool(x, self.pool, self.count_include_pad)
+        return avg_pool(x, self.pool, self.count_include_pad, self.divisor_override)
 
     def extra_repr(self) -> str:
         """The window, and what differs from the defaults."""
-        left_out = "" if self.count_include_pad else ", count_include_pad=False"
-        return super().extra_repr() + left_out
+        parts = [super().extra_repr()]
+        if not self.count_include_pad:
+            parts.append("count_include_pad=False")
+        if self.divisor_override is not None:
+            parts.append(f"divisor_override={self.divisor_override}")
+        return ", ".join(parts)
 
 
 class MaxPool1D(MaxPoolBase):
@@ -267,6 +278,7 @@ class AvgPool1D(AvgPoolBase):
             padding; it has to begin in the input or in the padding before it.
         count_include_pad: whether padding counts as zeros in the average, or not at all. What a
             window of `ceil_mode` has beyond the padding never counts.
+        divisor_override: what the sum of each window is divided by, in place of its cells.
         layout: `"NWC"`, which is the default, or `"NCW"`.
 
     Raises:
@@ -303,6 +315,7 @@ class AvgPool2D(AvgPoolBase):
             padding; it has to begin in the input or in the padding before it.
         count_include_pad: whether padding counts as zeros in the average, or not at all. What a
             window of `ceil_mode` has beyond the padding never counts.
+        divisor_override: what the sum of each window is divided by, in place of its cells.
         layout: `"NHWC"`, which is the default, or `"NCHW"`.
 
     Raises:
@@ -339,6 +352,7 @@ class AvgPool3D(AvgPoolBase):
             padding; it has to begin in the input or in the padding before it.
         count_include_pad: whether padding counts as zeros in the average, or not at all. What a
             window of `ceil_mode` has beyond the padding never counts.
+        divisor_override: what the sum of each window is divided by, in place of its cells.
         layout: `"NDHWC"`, which is the default, or `"NCDHW"`.
 
     Raises:

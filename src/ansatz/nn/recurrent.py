@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ansatz.nn.recurrent_cells import checked_nonlinearity, checked_pair
+from ansatz.nn.recurrent_cells import checked_nonlinearity
 from ansatz.nn.recurrent_stack import RecurrentLayer
 from ansatz.nn.sharing import Params
 from ansatz.nn.sizes import checked_size
@@ -31,7 +31,7 @@ class _OneState(RecurrentLayer):
             The outputs of the last layer, shape `(batch, time, directions · hidden_size)`, and the
             last `h` of each layer and direction, of the shape of `state`.
         """
-        y, (h,) = self._run(x, None if state is None else (state,), lengths)
+        y, (h,) = self._run(x, state, lengths)
         return y, h
 
 
@@ -223,8 +223,7 @@ class LSTM(RecurrentLayer):
             The outputs of the last layer, shape `(batch, time, directions · size of h)`, and the
             last `(h, c)` of each layer and direction, of the shapes of `state`.
         """
-        given = None if state is None else checked_pair(type(self).__name__, state)
-        return self._run(x, given, lengths)
+        return self._run(x, state, lengths)
 
 
 class GRU(_OneState):

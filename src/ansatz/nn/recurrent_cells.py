@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
 
-from ansatz.core.errors import ShapeError, format_shape
+from ansatz.core.deferral import is_array
+from ansatz.core.errors import ShapeError, format_shape, format_value
 from ansatz.core.initializer import BoundedUniform
 from ansatz.core.module import Module
 from ansatz.core.parameter import Parameter
@@ -112,19 +113,20 @@ class RecurrentCell(Module):
         """Take the width of the input from `x`, of shape `(..., input_size)`."""
         self.weight_ih.shape = (self.weight_ih.shape[0], size_along(x, -1))
 
-    def _step(self, x: Any, state: State | None) -> State:
+    def _step(self, x: Any, state: Any) -> State:
         weights = weights_of(self, "")
         shape = (*x.shape[:-1], self.hidden_size)
-        if state is None:
+        given = checked_state(type(self).__name__, self.kind, state)
+        if given is None:
             zeros = jnp.zeros(shape, jnp.result_type(x, weights.weight_hh))
-            state = (zeros,) * KINDS[self.kind].states
-        for part in state:
+            given = (zeros,) * KINDS[self.kind].states
+        for part in given:
             if part.shape != shape:
                 raise ShapeError(
                     f"the state of {type(self).__name__} has shape {format_shape(part.shape)}, "
                     f"expected {format_shape(shape)} for an input of shape {format_shape(x.shape)}"
                 )
-        new: State = step(self.kind, x, state, weights)
+        new: State = step(self.kind, x, given, weights)
         return new
 
     def extra_repr(self) -> str:
@@ -197,7 +199,7 @@ class RNNCell(RecurrentCell):
 
     def forward(self, x: Any, state: Any = None) -> Any:
         """`(..., input_size)` and the old `h`, or zeros, to the new `h`, `(..., hidden_size)`."""
-        return self._step(x, None if state is None else (state,))[0]
+        return self._step(x, state)[0]
 
     def extra_repr(self) -> str:
         """`input -> hidden`, and what differs from the defaults."""
@@ -253,7 +255,7 @@ class LSTMCell(RecurrentCell):
 
     def forward(self, x: Any, state: Any = None) -> Any:
         """`(..., input_size)` and the old `(h, c)`, or zeros, to the new `(h, c)`."""
-        return self._step(x, None if state is None else checked_pair(type(self).__name__, state))
+        return self._step(x, state)
 
 
 class GRUCell(RecurrentCell):
@@ -300,7 +302,7 @@ class GRUCell(RecurrentCell):
 
     def forward(self, x: Any, state: Any = None) -> Any:
         """`(..., input_size)` and the old `h`, or zeros, to the new `h`, `(..., hidden_size)`."""
-        return self._step(x, None if state is None else (state,))[0]
+        return self._step(x, state)[0]
 
 
 def checked_nonlinearity(name: str) -> str:
@@ -314,15 +316,20 @@ def checked_nonlinearity(name: str) -> str:
     return name
 
 
-def checked_pair(layer: str, state: Any) -> tuple[Any, Any]:
-    """The state of an LSTM as `(h, c)`.
+def checked_state(layer: str, kind: str, state: Any) -> State | None:
+    """A given state of a recurrent layer or cell as a tuple of arrays: `(h,)`, or `(h, c)`.
 
     Raises:
         TypeError: it is something else.
     """
-    if not isinstance(state, tuple | list) or len(state) != 2:
+    if state is None:
+        return None
+    count = KINDS[kind].states
+    expected = "one array h" if count == 1 else "a pair (h, c) of arrays"
+    parts = (state,) if count == 1 else state
+    if not (isinstance(parts, tuple | list) and len(parts) == count and all(map(is_array, parts))):
         raise TypeError(
-            f"the state of {layer} is a pair (h, c), got {type(state).__name__}; pass (h, c), or "
-            "nothing for zeros"
+            f"the initial state of {layer} is {expected}, or None for zeros; got "
+            f"{format_value(state)}"
         )
-    return state[0], state[1]
+    return tuple(parts)

@@ -14,7 +14,7 @@ from ansatz.core.module import Module
 from ansatz.core.streams import RandomStream, advance
 from ansatz.nn.recurrence import KINDS, State, Weights
 from ansatz.nn.recurrence_loop import run
-from ansatz.nn.recurrent_cells import declare_weights, weights_of
+from ansatz.nn.recurrent_cells import checked_state, declare_weights, weights_of
 from ansatz.nn.sharing import Params, share
 from ansatz.nn.sizes import checked_size, checked_width, size_along
 
@@ -107,8 +107,9 @@ class RecurrentLayer(Module):
             weight = getattr(self, f"weight_ih{suffix}")
             weight.shape = (weight.shape[0], size_along(x, -1))
 
-    def _run(self, x: Any, state: State | None, lengths: Any) -> tuple[jax.Array, State]:
+    def _run(self, x: Any, given: Any, lengths: Any) -> tuple[jax.Array, State]:
         """The output, and the last states of all layers and directions."""
+        state = checked_state(type(self).__name__, self.kind, given)
         unbatched = x.ndim == 2
         batch_axis = 0 if self.batch_first else 1
         if unbatched:

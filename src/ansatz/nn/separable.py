@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,7 @@ class DepthwiseConv2D(WindowedLayer):
         kernel_size: height and width of the window, one number if they are equal.
         stride: how many pixels it moves on, along one axis or both.
         padding: as of `Conv2D`.
+        padding_mode: as of `Conv2D`.
         multiplier: how many channels of the output come from each channel of the input.
         dilation: how far apart the pixels of the window are.
         in_channels: the number of channels of the input; without one, the first input tells it.
@@ -75,6 +77,7 @@ class DepthwiseConv2D(WindowedLayer):
         stride: Size = 1,
         padding: Padding = 0,
         *,
+        padding_mode: str = "zeros",
         multiplier: int = 1,
         dilation: Size = 1,
         in_channels: int | None = None,
@@ -86,7 +89,9 @@ class DepthwiseConv2D(WindowedLayer):
         params: Params = None,
         dtype: DTypeLike = "float32",
     ) -> None:
-        super().__init__(kernel_size, stride, padding, dilation, 1, layout, activation)
+        super().__init__(
+            kernel_size, stride, padding, dilation, 1, layout, activation, padding_mode
+        )
         self.multiplier = checked_size("multiplier", multiplier)
         if self.multiplier < 1:
             raise ValueError("multiplier cannot be less than 1, got 0")
@@ -109,8 +114,7 @@ class DepthwiseConv2D(WindowedLayer):
     @property
     def geometry(self) -> Geometry:
         """How the window moves; there is a group for each channel of the input."""
-        groups = self.in_channels or 1
-        return Geometry(self.stride, self.padding, self.dilation, groups, self.layout)
+        return dataclasses.replace(super().geometry, groups=self.in_channels or 1)
 
     def infer_shape(self, x: Any) -> None:
         """Take the number of channels from `x`."""
@@ -147,6 +151,7 @@ class SeparableConv2D(Module):
         kernel_size: height and width of the window, one number if they are equal.
         stride: how many pixels it moves on, along one axis or both.
         padding: as of `Conv2D`.
+        padding_mode: as of `Conv2D`.
         multiplier: how many channels the depthwise convolution makes of each.
         dilation: how far apart the pixels of the window are.
         in_channels: the number of channels of the input; without one, the first input tells it.
@@ -187,6 +192,7 @@ class SeparableConv2D(Module):
         stride: Size = 1,
         padding: Padding = 0,
         *,
+        padding_mode: str = "zeros",
         multiplier: int = 1,
         dilation: Size = 1,
         in_channels: int | None = None,
@@ -205,6 +211,7 @@ class SeparableConv2D(Module):
             kernel_size,
             stride,
             padding,
+            padding_mode=padding_mode,
             multiplier=multiplier,
             dilation=dilation,
             in_channels=in_channels,

@@ -26,6 +26,9 @@ Padding = str | int | Sequence[int | tuple[int, int]]
 Pads = tuple[tuple[int, int], ...]
 """How many cells are added before and after each spatial axis."""
 
+PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
+"""What the cells hold that padding adds."""
+
 _LETTERS = {1: "W", 2: "HW", 3: "DHW"}
 
 
@@ -128,19 +131,25 @@ def _one_each(name: str, value: Any, axes: int) -> Sequence[Any]:
 def checked_padding(value: Any, axes: int, names: Sequence[str]) -> str | Pads:
     """`value` as a name, or as what is added before and after each spatial axis.
 
+    Names may be in capitals, `"SAME"`, as JAX and Flax write them.
+
     Raises:
         TypeError: it is neither, or a number in it is not whole.
         ValueError: the name is not one of `names`, there are too many or too few entries, or one
             is negative.
     """
     if isinstance(value, str):
-        if value not in names:
+        name = value.lower()
+        if name not in names:
             known = ", ".join(f"'{name}'" for name in names)
+            hint = ""
+            if name in PADDING_MODES:
+                hint = f"; convolutions take padding='same', padding_mode={name!r}"
             raise ValueError(
                 f"padding is {known}, a number, or for each spatial axis a number or a pair "
-                f"(before, after); got {value!r}"
+                f"(before, after); got {value!r}{hint}"
             )
-        return value
+        return name
     if isinstance(value, Sequence) and len(value) != axes:
         hint = f"; a pair for the one axis is written ({tuple(value)},)" if axes == 1 else ""
         raise ValueError(
@@ -151,6 +160,18 @@ def checked_padding(value: Any, axes: int, names: Sequence[str]) -> str | Pads:
         (pair[0], pair[1])
         for pair in (per_axis("padding", entry, 2, least=0) for entry in _one_each("", value, axes))
     )
+
+
+def checked_padding_mode(value: Any) -> str:
+    """`value`, if it says what padding is made of.
+
+    Raises:
+        ValueError: it is not one of `PADDING_MODES`.
+    """
+    if value not in PADDING_MODES:
+        known = ", ".join(f"'{mode}'" for mode in PADDING_MODES)
+        raise ValueError(f"padding_mode is one of {known}; got {value!r}")
+    return str(value)
 
 
 def extents(size: Sequence[int], dilation: Sequence[int]) -> tuple[int, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-from ansatz.core.errors import did_you_mean
+from ansatz.core import spelling
 
 _ELSEWHERE: Mapping[str, str] = {
     "Activation": 'nn.ReLU() and the like, or activation="relu" of the layer before',
@@ -28,6 +28,9 @@ _ELSEWHERE: Mapping[str, str] = {
     "Embed": "nn.Embedding",
     "F": "nn itself: nn.relu, nn.softmax_cross_entropy, …",
     "GaussianNLLLoss": "nn.gaussian_loss, a function",
+    "HingeEmbeddingLoss": "nn.hinge_embedding_loss, a function",
+    "HingeLoss": "nn.hinge_loss, a function",
+    "HuberLoss": "nn.huber_loss, a function; Gluon's is nn.smooth_l1_loss",
     "HybridBlock": "nn.Module",
     "HybridSequential": "nn.Sequential",
     "InputLayer": "not needed: the first call tells every size",
@@ -37,9 +40,13 @@ _ELSEWHERE: Mapping[str, str] = {
     "Layer": "nn.Module",
     "List": "a plain list",
     "MSELoss": "nn.l2_loss, a function",
+    "MarginRankingLoss": "nn.hinge_loss(first - second, targets, margin=0)",
     "Model": "nn.Module, or nn.Sequential",
     "ModuleDict": "a plain dict",
     "ModuleList": "a plain list",
+    "MultiLabelMarginLoss": "nn.multilabel_margin_loss, whose targets are 1 for what applies",
+    "MultiLabelSoftMarginLoss": "nn.binary_cross_entropy(..., from_logits=True)",
+    "MultiMarginLoss": "nn.multi_margin_loss, a function",
     "NLLLoss": "nn.nll_loss, a function",
     "Param": "az.Parameter",
     "Parameter": "az.Parameter",
@@ -48,11 +55,13 @@ _ELSEWHERE: Mapping[str, str] = {
     "PoissonNLLLoss": "nn.poisson_loss, a function",
     "Rngs": "not needed: net.initialize(seed=0) draws every value",
     "SigmoidBinaryCrossEntropyLoss": "nn.binary_cross_entropy(..., from_logits=True)",
+    "SmoothL1Loss": "nn.smooth_l1_loss, a function",
     "SoftMarginLoss": "nn.binary_cross_entropy(..., (targets + 1) / 2, from_logits=True)",
     "Softmax2d": "nn.Softmax(axis=1)",
     "SoftmaxCrossEntropyLoss": "nn.softmax_cross_entropy, a function",
     "SyncBatchNorm": "nn.BatchNorm, whose statistics are those of the whole batch",
     "TripletMarginLoss": "nn.triplet_loss, a function",
+    "TripletMarginWithDistanceLoss": "nn.triplet_loss(..., distance=function)",
     "Upsample": "jax.image.resize",
     "ZeroPad2d": "jnp.pad, or padding= of the layer behind",
     "binary_cross_entropy_with_logits": "nn.binary_cross_entropy(..., from_logits=True)",
@@ -90,12 +99,8 @@ def no_such_name(name: str, known: Iterable[str]) -> AttributeError:
         ours = re.sub(pattern, replacement, ours)
     if ours not in known:
         ours = {other.lower(): other for other in known}.get(ours.lower(), "")
-    if name in _ELSEWHERE:
-        hint = f"; here it is {_ELSEWHERE[name]}"
-    elif name.startswith("SpatialDropout"):
-        hint = "; here it is nn.Dropout(rate, axes=...), with the axes of space"
+    if name.startswith("SpatialDropout"):
+        ours = "nn.Dropout(rate, axes=...), with the axes of space"
     elif ours:
-        hint = f"; here it is nn.{ours}"
-    else:
-        hint = "" if name.startswith("_") else did_you_mean(name, known)
-    return AttributeError(f"module 'ansatz.nn' has no attribute {name!r}{hint}", name=name)
+        ours = f"nn.{ours}"
+    return spelling.no_such_name("ansatz.nn", name, known, _ELSEWHERE, ours)

@@ -48,12 +48,14 @@ class Stack(Sequential):
         n: how many layers there are.
         remat: whether a layer's results are computed again in the backward pass, which keeps only
             the inputs of the layers in memory.
-        unroll: how many layers are compiled as one step of the scan; true for no scan at all: a
-            `Sequential` that takes further arguments. That takes longer to compile and less time
-            to run. It may be changed at any time.
+        unroll: as of `jax.lax.scan`. False, or 1: one layer is compiled, and scanned. A larger
+            number: so many layers are compiled as one step of the scan. True: all of them are, one
+            after the other, with no scan; a `Sequential` that takes further arguments. That takes
+            longer to compile and less time to run. It may be changed at any time.
 
     Raises:
-        TypeError: `make_layer` gives no module.
+        TypeError: `make_layer` gives no module, or `unroll` is no whole number.
+        ValueError: `unroll` is negative.
         StructureError: when called, if two layers that are to be scanned differ; the message says
             where.
         ShapeError: when called, if a layer does not keep the shape of its input.
@@ -77,7 +79,7 @@ class Stack(Sequential):
         n: int,
         *,
         remat: bool = False,
-        unroll: int | bool = 1,
+        unroll: int | bool = False,
     ) -> None:
         super().__init__()
         if isinstance(make_layer, Module) or not callable(make_layer):
@@ -86,7 +88,7 @@ class Stack(Sequential):
                 "write nn.Stack(lambda: nn.Dense(8), 12)"
             )
         self.remat = remat
-        self.unroll = unroll
+        self.unroll = unroll if isinstance(unroll, bool) else checked_size("unroll", unroll)
         self.extend(make_layer() for _ in range(checked_size("n", n)))
 
     def forward(self, x: Any, *args: Any, **kwargs: Any) -> Any:
@@ -143,7 +145,7 @@ class Stack(Sequential):
             return y, [new[cell] for cell in written]
 
         xs = [jnp.stack([cell.value for cell in cells]) for cells in stacked]
-        x, states = transform.scan(step, x, xs, len(slots), unroll=int(self.unroll))
+        x, states = transform.scan(step, x, xs, len(slots), unroll=max(int(self.unroll), 1))
         every = {cells[0]: cells for cells in stacked}
         for cell, values in zip(written, states, strict=True):
             cells = every[cell]

@@ -44,16 +44,18 @@ class _Spelled(ConvBase):
         dilation: Size = 1,
         groups: int = 1,
         bias: bool = True,
-        dtype: DTypeLike = "float32",
+        padding_mode: str = "zeros",
         *,
         layout: str | None = None,
         params: Params = None,
+        dtype: DTypeLike = "float32",
     ) -> None:
         super().__init__(
             checked_size("out_channels", out_channels),
             kernel_size,
             stride,
             padding,
+            padding_mode=padding_mode,
             dilation=dilation,
             groups=groups,
             in_channels=in_channels,
@@ -89,10 +91,10 @@ class _SpelledTranspose(ConvTransposeBase):
         groups: int = 1,
         bias: bool = True,
         dilation: Size = 1,
-        dtype: DTypeLike = "float32",
         *,
         layout: str | None = None,
         params: Params = None,
+        dtype: DTypeLike = "float32",
     ) -> None:
         super().__init__(
             checked_size("out_channels", out_channels),
@@ -161,9 +163,10 @@ class Conv1d(_Spelled, Conv1D):
         dilation: how far apart the cells of the window are.
         groups: into how many groups channels are divided.
         bias: whether there is a bias.
-        dtype: the dtype of the parameters.
+        padding_mode: as of `Conv1D`.
         layout: `"NCW"`, which is the default, or `"NWC"`.
         params: `other.collect_params()` of a layer whose parameters this one shall hold.
+        dtype: the dtype of the parameters.
 
     Attributes:
         weight: shape `(out_channels, in_channels / groups, kernel_size)`.
@@ -195,9 +198,10 @@ class Conv2d(_Spelled, Conv2D):
         dilation: how far apart the cells of the window are.
         groups: into how many groups channels are divided.
         bias: whether there is a bias.
-        dtype: the dtype of the parameters.
+        padding_mode: as of `Conv2D`.
         layout: `"NCHW"`, which is the default, or `"NHWC"`.
         params: `other.collect_params()` of a layer whose parameters this one shall hold.
+        dtype: the dtype of the parameters.
 
     Attributes:
         weight: shape `(out_channels, in_channels / groups, height, width)`.
@@ -229,9 +233,10 @@ class Conv3d(_Spelled, Conv3D):
         dilation: how far apart the cells of the window are.
         groups: into how many groups channels are divided.
         bias: whether there is a bias.
-        dtype: the dtype of the parameters.
+        padding_mode: as of `Conv3D`.
         layout: `"NCDHW"`, which is the default, or `"NDHWC"`.
         params: `other.collect_params()` of a layer whose parameters this one shall hold.
+        dtype: the dtype of the parameters.
 
     Attributes:
         weight: shape `(out_channels, in_channels / groups, depth, height, width)`.
@@ -264,9 +269,9 @@ class ConvTranspose1d(_SpelledTranspose, ConvTranspose1D):
         groups: into how many groups channels are divided.
         bias: whether there is a bias.
         dilation: how far apart the cells of the window are.
-        dtype: the dtype of the parameters.
         layout: `"NCW"`, which is the default, or `"NWC"`.
         params: `other.collect_params()` of a layer whose parameters this one shall hold.
+        dtype: the dtype of the parameters.
 
     Attributes:
         weight: shape `(in_channels, out_channels / groups, kernel_size)`.
@@ -299,9 +304,9 @@ class ConvTranspose2d(_SpelledTranspose, ConvTranspose2D):
         groups: into how many groups channels are divided.
         bias: whether there is a bias.
         dilation: how far apart the cells of the window are.
-        dtype: the dtype of the parameters.
         layout: `"NCHW"`, which is the default, or `"NHWC"`.
         params: `other.collect_params()` of a layer whose parameters this one shall hold.
+        dtype: the dtype of the parameters.
 
     Attributes:
         weight: shape `(in_channels, out_channels / groups, height, width)`.
@@ -334,9 +339,9 @@ class ConvTranspose3d(_SpelledTranspose, ConvTranspose3D):
         groups: into how many groups channels are divided.
         bias: whether there is a bias.
         dilation: how far apart the cells of the window are.
-        dtype: the dtype of the parameters.
         layout: `"NCDHW"`, which is the default, or `"NDHWC"`.
         params: `other.collect_params()` of a layer whose parameters this one shall hold.
+        dtype: the dtype of the parameters.
 
     Attributes:
         weight: shape `(in_channels, out_channels / groups, depth, height, width)`.

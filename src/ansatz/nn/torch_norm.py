@@ -12,6 +12,7 @@ from ansatz.core.errors import ShapeError, format_shape
 from ansatz.nn.batch_norm import BatchNorm
 from ansatz.nn.channel_norm import ChannelNorm
 from ansatz.nn.instance_norm import InstanceNorm
+from ansatz.nn.sharing import Params
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
@@ -34,11 +35,14 @@ class _BatchNorm(BatchNorm):
         momentum: the weight of the new batch, from 0 to 1; `None` for the average of all batches.
         affine: whether there are a scale and a shift.
         track_running_stats: false for a layer that normalises by the batch in evaluation too.
+        params: `other.collect_params()` of a layer whose parameters this one shall hold; the
+            running statistics stay its own.
         dtype: the dtype of weight and bias.
 
     Attributes: those of `BatchNorm`.
 
     Raises:
+        TieError: `params` does not match in names, shapes or dtypes.
         ShapeError: when called, if the input has another number of axes or channels.
     """
 
@@ -51,6 +55,8 @@ class _BatchNorm(BatchNorm):
         momentum: float | None = 0.1,
         affine: bool = True,
         track_running_stats: bool = True,
+        *,
+        params: Params = None,
         dtype: DTypeLike = "float32",
     ) -> None:
         super().__init__(
@@ -61,6 +67,7 @@ class _BatchNorm(BatchNorm):
             use_weight=affine,
             use_bias=affine,
             track_running_stats=track_running_stats,
+            params=params,
             dtype=dtype,
         )
 
@@ -111,11 +118,14 @@ class _InstanceNorm(InstanceNorm):
         momentum: the weight of the new batch in the running statistics; `None` for the average.
         affine: whether there are a scale and a shift.
         track_running_stats: whether there are running statistics.
+        params: `other.collect_params()` of a layer whose parameters this one shall hold; the
+            running statistics stay its own.
         dtype: the dtype of weight and bias.
 
     Attributes: those of `InstanceNorm`.
 
     Raises:
+        TieError: `params` does not match in names, shapes or dtypes.
         ShapeError: when called, if the input has another number of axes or channels.
     """
 
@@ -128,6 +138,8 @@ class _InstanceNorm(InstanceNorm):
         momentum: float | None = 0.1,
         affine: bool = False,
         track_running_stats: bool = False,
+        *,
+        params: Params = None,
         dtype: DTypeLike = "float32",
     ) -> None:
         super().__init__(
@@ -138,6 +150,7 @@ class _InstanceNorm(InstanceNorm):
             use_weight=affine,
             use_bias=affine,
             track_running_stats=track_running_stats,
+            params=params,
             dtype=dtype,
         )
 

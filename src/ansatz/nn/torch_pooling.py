@@ -60,6 +60,7 @@ class _SpelledAvg(AvgPoolBase):
         padding: Padding = 0,
         ceil_mode: bool = False,
         count_include_pad: bool = True,
+        divisor_override: int | None = None,
         *,
         layout: str | None = None,
     ) -> None:
@@ -69,6 +70,7 @@ class _SpelledAvg(AvgPoolBase):
             padding,
             ceil_mode=ceil_mode,
             count_include_pad=count_include_pad,
+            divisor_override=divisor_override,
             layout=layout or _CHANNELS_FIRST[self.axes],
         )
 

@@ -346,7 +346,7 @@ class TransformerEncoder(_Layers):
 
     The layers are copies of one that is given, and each has initial values of its own; those of
     PyTorch's `TransformerEncoder` all start equal. They stand in an `nn.Stack`, which with
-    `unroll=1` compiles one of them only, however many there are.
+    `unroll=False` compiles one of them only, however many there are.
 
     Args:
         layer: a `TransformerEncoderLayer`, or any layer that keeps the shape of its input, which
@@ -354,7 +354,8 @@ class TransformerEncoder(_Layers):
         num_layers: how many copies of it there shall be.
         norm: applied to the output of the last layer; pre-norm layers want one.
         remat: whether each layer's results are computed again in the backward pass.
-        unroll: true to compile layer after layer, 1 to compile one and scan; see `nn.Stack`.
+        unroll: true to compile layer after layer, false to compile one and scan it, or how many to
+            compile as one step of the scan; as of `nn.Stack`, where false is the default.
 
     Attributes:
         layers: the `nn.Stack` of the layers, whose paths are `layers.0.…`, as in PyTorch.
@@ -401,7 +402,8 @@ class TransformerDecoder(_Layers):
         num_layers: how many copies of it there shall be.
         norm: applied to the output of the last layer; pre-norm layers want one.
         remat: whether each layer's results are computed again in the backward pass.
-        unroll: true to compile layer after layer, 1 to compile one and scan; see `nn.Stack`.
+        unroll: true to compile layer after layer, false to compile one and scan it, or how many to
+            compile as one step of the scan; as of `nn.Stack`, where false is the default.
 
     Attributes:
         layers: the `nn.Stack` of the layers.

@@ -11,7 +11,8 @@ import jax
 import numpy as np
 
 from ansatz.core import random
-from ansatz.core.errors import ShapeError
+from ansatz.core.deferral import is_array
+from ansatz.core.errors import ShapeError, format_value
 from ansatz.train.errors import TrainingError
 
 Batch = tuple[Any, Any]
@@ -129,6 +130,11 @@ def begin(source: BatchSource, epoch: int, what: str) -> Iterator[Batch]:
         given: Any = source(epoch)
     else:
         given = source
+    if is_array(given):
+        raise TrainingError(
+            f"the batches to {what} are pairs (x, y), got the array {format_value(given)}; cut "
+            "arrays into batches by train.batches(x, y, batch_size)"
+        )
     if not isinstance(given, Iterable):
         raise TrainingError(
             f"the batches to {what} are an iterable of pairs (x, y), or a function from the epoch "
@@ -139,7 +145,7 @@ def begin(source: BatchSource, epoch: int, what: str) -> Iterator[Batch]:
         found = True
         if not (isinstance(batch, tuple | list) and len(batch) == 2):
             raise TrainingError(
-                f"a batch to {what} is a pair (x, y), got {_described(batch)}. Several inputs go "
+                f"a batch to {what} is a pair (x, y), got {format_value(batch)}. Several inputs go "
                 "into one tuple: ((x1, x2), y)"
             )
         yield batch[0], batch[1]
@@ -179,13 +185,6 @@ def _why_empty(given: Any, epoch: int, what: str) -> str:
         f"there are no batches to {what} in epoch {epoch + 1}: {type(given).__name__} gave none, "
         f"probably because it was used up before. {_ADVICE}"
     )
-
-
-def _described(batch: Any) -> str:
-    if isinstance(batch, tuple | list):
-        return f"a {type(batch).__name__} of {len(batch)}"
-    shape = getattr(batch, "shape", None)
-    return type(batch).__name__ + (f" of shape {tuple(shape)}" if shape is not None else "")
 
 
 def _is_list(value: Any) -> bool:

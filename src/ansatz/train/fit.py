@@ -154,7 +154,7 @@ class _Losses:
             "optax.chain(optax.clip_by_global_norm(1.0), …), may help; "
             "jax.config.update('jax_debug_nans', True) finds the operation that makes a NaN.",
             NonFiniteLossWarning,
-            stacklevel=6,
+            stacklevel=7,
         )
 
 

@@ -17,12 +17,19 @@ from ansatz.core import clock, deferral, frame
 from ansatz.core.cell import UNSET, Cell
 from ansatz.core.compile import Compiled, jit
 from ansatz.core.declared import materialize_all
-from ansatz.core.errors import DeferredInitializationError, DTypeError, ShapeError, TraceError
+from ansatz.core.errors import (
+    DeferredInitializationError,
+    DTypeError,
+    ShapeError,
+    TraceError,
+    format_value,
+)
 from ansatz.core.frame import Frame
 from ansatz.core.module import Module
 from ansatz.core.node import cells_of, declared_in
 from ansatz.core.parameter import Parameter
 from ansatz.core.paths import unreached
+from ansatz.core.spelling import hinted
 from ansatz.core.transform import value_and_grad
 from ansatz.train import fit as loop
 from ansatz.train import state as states
@@ -35,6 +42,10 @@ from ansatz.train.ownership import Owner
 Loss = Callable[[Any, Any], Any]
 
 _MOST_EVALUATIONS = 16
+
+
+_BATCHES_HINT = "arrays are cut into batches by train.batches(x, y, batch_size)"
+_FIT_HINT = f"{_BATCHES_HINT}: trainer.fit(train.batches(x, y, 32), epochs=5, validate=batches)"
 
 
 class Trainer:
@@ -132,6 +143,7 @@ class Trainer:
         loss: jax.Array = self._compiled(self._paths, x, y)
         return loss
 
+    @hinted(_FIT_HINT)
     def fit(
         self,
         batches: BatchSource,
@@ -177,6 +189,7 @@ class Trainer:
             self, batches, epochs=epochs, validate=validate, metrics=metrics, progress=progress
         )
 
+    @hinted(_BATCHES_HINT)
     def evaluate(
         self,
         batches: BatchSource,
@@ -208,6 +221,10 @@ class Trainer:
             >>> trainer.evaluate([(jnp.ones((2, 3)), 0.0)], {"output": lambda output, y: output})
             {'loss': 3.0, 'output': 3.0}
         """
+        if metrics is not None and not isinstance(metrics, Mapping):
+            raise TypeError(
+                f"metrics are {{name: function}}, got {format_value(metrics)}; {_BATCHES_HINT}"
+            )
         named = tuple({"loss": self._loss, **(metrics or {})}.items())
         compiled = self._evaluations.get(named)
         if compiled is None:
@@ -384,7 +401,7 @@ def _objective(net: Module, loss: Loss, x: Any, y: Any) -> jax.Array:
     found = loss(output, y)
     if not isinstance(found, jax.Array | np.ndarray | np.generic | float):
         raise TrainingError(
-            f"the loss is a scalar array, but {_name(loss)} returned a {type(found).__name__}"
+            f"the loss is a scalar array, but {_name(loss)} returned {format_value(found)}"
         )
     value = jnp.asarray(found)
     if value.shape != ():

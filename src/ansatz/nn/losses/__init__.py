@@ -11,12 +11,17 @@ from ansatz.nn.losses.classification import (
 )
 from ansatz.nn.losses.comparison import (
     cosine_embedding_loss,
-    hinge_loss,
     kl_divergence,
-    squared_hinge_loss,
     triplet_loss,
 )
 from ansatz.nn.losses.ctc import ctc_loss
+from ansatz.nn.losses.margins import (
+    hinge_embedding_loss,
+    hinge_loss,
+    multi_margin_loss,
+    multilabel_margin_loss,
+    squared_hinge_loss,
+)
 from ansatz.nn.losses.regression import (
     gaussian_loss,
     huber_loss,
@@ -32,11 +37,14 @@ __all__ = [
     "ctc_loss",
     "focal_loss",
     "gaussian_loss",
+    "hinge_embedding_loss",
     "hinge_loss",
     "huber_loss",
     "kl_divergence",
     "l1_loss",
     "l2_loss",
+    "multi_margin_loss",
+    "multilabel_margin_loss",
     "nll_loss",
     "poisson_loss",
     "smooth_l1_loss",

@@ -7,11 +7,21 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ansatz.core.errors import DTypeError, ShapeError, format_shape
+from ansatz.core.errors import DTypeError
+from ansatz.core.spelling import hinted
+from ansatz.nn.losses.classes import (
+    checked_class_weights,
+    class_axis,
+    classes_last,
+    is_soft,
+    per_label_of,
+    picked,
+)
 from ansatz.nn.losses.reduction import Reduction, alike, as_array, check_shape, reduced
 from ansatz.nn.precision import at_least_float32
 
 
+@hinted()
 def softmax_cross_entropy(
     logits: Any,
     labels: Any,
@@ -61,10 +71,10 @@ def softmax_cross_entropy(
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"label_smoothing is a number from 0 to 1, got {label_smoothing!r}")
     logits, labels = as_array(logits), as_array(labels)
-    axis = _class_axis("logits", logits, axis)
+    axis = class_axis("logits", logits, axis)
     shape = logits.shape[:axis] + logits.shape[axis + 1 :]
-    class_weights = _checked_class_weights(class_weights, logits.shape[axis])
-    if _is_soft(labels, "logits", logits.shape, axis, shape):
+    class_weights = checked_class_weights(class_weights, logits.shape[axis])
+    if is_soft(labels, "logits", logits.shape, axis, shape):
         if ignore_index is not None:
             raise ValueError(
                 "ignore_index names an integer label, but the labels are probabilities; give the "
@@ -72,7 +82,7 @@ def softmax_cross_entropy(
             )
         return reduced(
             _soft_cross_entropy,
-            (_classes_last(logits, axis), _classes_last(labels, axis)),
+            (classes_last(logits, axis), classes_last(labels, axis)),
             (float(label_smoothing),),
             constants=(class_weights,),
             shape=shape,
@@ -81,7 +91,7 @@ def softmax_cross_entropy(
         )
     return reduced(
         _cross_entropy,
-        (_classes_last(logits, axis), labels),
+        (classes_last(logits, axis), labels),
         (float(label_smoothing), ignore_index),
         constants=(class_weights,),
         shape=shape,
@@ -90,6 +100,7 @@ def softmax_cross_entropy(
     )
 
 
+@hinted()
 def nll_loss(
     log_probabilities: Any,
     labels: Any,
@@ -130,24 +141,25 @@ def nll_loss(
         0.4904
     """
     log_probabilities, labels = as_array(log_probabilities), as_array(labels)
-    axis = _class_axis("log_probabilities", log_probabilities, axis)
+    axis = class_axis("log_probabilities", log_probabilities, axis)
     shape = log_probabilities.shape[:axis] + log_probabilities.shape[axis + 1 :]
-    if _is_soft(labels, "log_probabilities", log_probabilities.shape, axis, shape):
+    if is_soft(labels, "log_probabilities", log_probabilities.shape, axis, shape):
         raise DTypeError(
             f"labels of nll_loss are integers, got {labels.dtype}; softmax_cross_entropy takes "
             "probabilities as labels"
         )
     return reduced(
         _nll,
-        (_classes_last(log_probabilities, axis), labels),
+        (classes_last(log_probabilities, axis), labels),
         (ignore_index,),
-        constants=(_checked_class_weights(class_weights, log_probabilities.shape[axis]),),
+        constants=(checked_class_weights(class_weights, log_probabilities.shape[axis]),),
         shape=shape,
         weights=weights,
         reduction=reduction,
     )
 
 
+@hinted()
 def binary_cross_entropy(
     predictions: Any,
     targets: Any,
@@ -203,6 +215,7 @@ def binary_cross_entropy(
     )
 
 
+@hinted()
 def focal_loss(
     logits: Any,
     targets: Any,
@@ -253,48 +266,7 @@ def focal_loss(
     )
 
 
-# -- checks ---------------------------------------------------------------------------------------
-
-
-def _class_axis(name: str, scores: Any, axis: int) -> int:
-    if not -scores.ndim <= axis < scores.ndim:
-        raise ShapeError(f"{name} of shape {format_shape(scores.shape)} have no axis {axis}")
-    return axis % int(scores.ndim)
-
-
-def _checked_class_weights(class_weights: Any, classes: int) -> Any:
-    if class_weights is None:
-        return None
-    class_weights = as_array(class_weights)
-    check_shape("class_weights", class_weights.shape, (classes,))
-    return class_weights
-
-
-def _is_soft(
-    labels: Any, name: str, scores: tuple[int, ...], axis: int, shape: tuple[int, ...]
-) -> bool:
-    """Whether the labels are probabilities, not integers; checked to be one of the two."""
-    expected = (
-        f"{name} of shape {format_shape(scores)} with classes along axis {axis} need integer "
-        f"labels of shape {format_shape(shape)} or floating-point probabilities of shape "
-        f"{format_shape(scores)}"
-    )
-    soft = bool(jnp.issubdtype(labels.dtype, jnp.floating))
-    if not soft and not jnp.issubdtype(labels.dtype, jnp.integer):
-        raise DTypeError(f"labels have dtype {labels.dtype}, but {expected}")
-    if labels.shape != (scores if soft else shape):
-        raise ShapeError(
-            f"labels have shape {format_shape(labels.shape)} and dtype {labels.dtype}, but "
-            f"{expected}; nothing is broadcast"
-        )
-    return soft
-
-
 # -- formulas -------------------------------------------------------------------------------------
-
-
-def _classes_last(array: Any, axis: int) -> Any:
-    return array if axis == array.ndim - 1 else jnp.moveaxis(array, axis, -1)
 
 
 def _soft_cross_entropy(
@@ -319,8 +291,8 @@ def _cross_entropy(
     logits, labels, counts = _counted(logits, labels, ignored)
     # The logarithm of the softmax is never written out, only its normaliser.
     normalizer = jax.nn.logsumexp(logits, axis=-1, keepdims=True)
-    losses = normalizer[..., 0] - _picked(logits, labels)
-    per_label = _per_label(class_weights, logits, labels)
+    losses = normalizer[..., 0] - picked(logits, labels)
+    per_label = per_label_of(class_weights, logits, labels)
     if per_label is not None:
         losses = losses * per_label
     if smoothing:
@@ -337,8 +309,8 @@ def _nll(
     ignored: int | None,
 ) -> Any:
     log_probabilities, labels, counts = _counted(log_probabilities, labels, ignored)
-    losses = -_picked(log_probabilities, labels)
-    per_label = _per_label(class_weights, log_probabilities, labels)
+    losses = -picked(log_probabilities, labels)
+    per_label = per_label_of(class_weights, log_probabilities, labels)
     if per_label is not None:
         losses = losses * per_label
     return _with_counts(losses, counts, per_label)
@@ -362,21 +334,6 @@ def _with_counts(
         losses = jnp.where(counts, losses, 0)
         per_label = jnp.where(counts, 1.0 if per_label is None else per_label, 0)
     return losses if per_label is None else (losses, per_label)
-
-
-def _per_label(
-    class_weights: jax.Array | None, scores: jax.Array, labels: jax.Array
-) -> jax.Array | None:
-    if class_weights is None:
-        return None
-    return _picked(jnp.broadcast_to(class_weights, scores.shape), labels)
-
-
-def _picked(table: jax.Array, labels: jax.Array) -> jax.Array:
-    """The entry of each label along the last axis, and NaN for a label that does not exist."""
-    # A negative index would count from the end.
-    indices = jnp.where(labels < 0, table.shape[-1], labels.astype(jnp.int32))[..., None]
-    return jnp.take_along_axis(table, indices, axis=-1, mode="fill", fill_value=jnp.nan)[..., 0]
 
 
 def _binary_of_logits(

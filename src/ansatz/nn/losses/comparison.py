@@ -1,17 +1,23 @@
-"""Losses that compare: distributions, signs with margins, and vectors with one another."""
+"""Losses that compare: distributions, and vectors with one another."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from ansatz.core.errors import ShapeError, format_shape
+from ansatz.core.spelling import hinted
 from ansatz.nn.losses.reduction import Reduction, alike, as_array, check_shape, positive, reduced
 from ansatz.nn.precision import at_least_float32
 
+Distance = Callable[[jax.Array, jax.Array], jax.Array]
+"""A function of two arrays of shape `(..., features)` that gives one number for each pair."""
 
+
+@hinted()
 def kl_divergence(
     log_predictions: Any,
     targets: Any,
@@ -68,80 +74,7 @@ def kl_divergence(
     )
 
 
-def hinge_loss(
-    predictions: Any,
-    targets: Any,
-    *,
-    margin: float = 1.0,
-    weights: Any = None,
-    reduction: Reduction = "mean",
-) -> jax.Array:
-    """How far predictions fall short of a margin on the right side: `max(0, margin - p t)`.
-
-    The same as Gluon's `HingeLoss`, and as PyTorch's `MarginRankingLoss` of a difference. Source:
-    Cortes & Vapnik 1995, "Support-vector networks", section 3.
-
-    Args:
-        predictions: any shape; scores without bounds.
-        targets: the same shape; -1 and 1.
-        margin: what the product has to reach.
-        weights: a weight for each loss, or a mask; any leading axes of its shape.
-        reduction: `"mean"`, `"sum"`, `"none"` or `"sample"`.
-
-    Returns:
-        A scalar; with `reduction="none"` the shape of `targets`.
-
-    Raises:
-        ShapeError: the shapes differ.
-
-    Example:
-        >>> import jax.numpy as jnp
-        >>> from ansatz import nn
-        >>> targets = jnp.array([1.0, -1.0])
-        >>> print(nn.hinge_loss(jnp.array([0.25, -2.0]), targets, reduction="none"))
-        [0.75 0.  ]
-    """
-    arrays, options = alike(predictions, targets), (float(margin),)
-    return reduced(
-        _hinge, arrays, options, shape=arrays[0].shape, weights=weights, reduction=reduction
-    )
-
-
-def squared_hinge_loss(
-    predictions: Any,
-    targets: Any,
-    *,
-    margin: float = 1.0,
-    weights: Any = None,
-    reduction: Reduction = "mean",
-) -> jax.Array:
-    """The square of `hinge_loss`: `max(0, margin - p t)²`, as Gluon's `SquaredHingeLoss`.
-
-    Args:
-        predictions: any shape; scores without bounds.
-        targets: the same shape; -1 and 1.
-        margin: what the product has to reach.
-        weights: a weight for each loss, or a mask; any leading axes of its shape.
-        reduction: `"mean"`, `"sum"`, `"none"` or `"sample"`.
-
-    Returns:
-        A scalar; with `reduction="none"` the shape of `targets`.
-
-    Raises:
-        ShapeError: the shapes differ.
-
-    Example:
-        >>> import jax.numpy as jnp
-        >>> from ansatz import nn
-        >>> float(nn.squared_hinge_loss(jnp.array([0.5, 2.0]), jnp.array([1.0, 1.0])))
-        0.125
-    """
-    arrays, options = alike(predictions, targets), (float(margin),)
-    return reduced(
-        _squared_hinge, arrays, options, shape=arrays[0].shape, weights=weights, reduction=reduction
-    )
-
-
+@hinted()
 def cosine_embedding_loss(
     first: Any,
     second: Any,
@@ -190,6 +123,7 @@ def cosine_embedding_loss(
     )
 
 
+@hinted()
 def triplet_loss(
     anchors: Any,
     positives: Any,
@@ -197,6 +131,7 @@ def triplet_loss(
     *,
     margin: float = 1.0,
     power: float = 2.0,
+    distance: Distance | None = None,
     swap: bool = False,
     weights: Any = None,
     reduction: Reduction = "mean",
@@ -204,7 +139,8 @@ def triplet_loss(
     """Draws each anchor nearer to its positive than to its negative, by a margin.
 
     `max(0, d(a, p) - d(a, n) + margin)` with the distance `d(x, y) = ‖x - y + 1e-6‖`, as PyTorch's
-    `TripletMarginLoss`. Gluon's `TripletLoss` takes squared distances.
+    `TripletMarginLoss`; with a `distance` its `TripletMarginWithDistanceLoss`. Gluon's
+    `TripletLoss` takes squared distances.
 
     Source: Schroff et al. 2015, "FaceNet", equation 2; the swap: Balntas et al. 2016, "Learning
     local feature descriptors with triplets and shallow convolutional neural networks", section 3.
@@ -215,6 +151,8 @@ def triplet_loss(
         negatives: the same shape; what does not.
         margin: by how much nearer.
         power: which norm; 2 for the Euclidean one. Positive.
+        distance: a function of two arrays of shape `(..., features)` that gives `(...)`, in place
+            of the norm. The loss is compiled for each such function, so name it once.
         swap: whether the distance of the negative to the positive counts, if that is smaller.
         weights: a weight for each triplet, or a mask; any leading axes of the shape of the losses.
         reduction: `"mean"`, `"sum"`, `"none"` or `"sample"`.
@@ -223,7 +161,7 @@ def triplet_loss(
         A scalar; with `reduction="none"` the shape without the last axis.
 
     Raises:
-        ShapeError: the shapes differ.
+        ShapeError: the shapes differ, or the distance does not give one number for each pair.
         ValueError: `power` is not positive.
 
     Example:
@@ -233,7 +171,7 @@ def triplet_loss(
         >>> round(float(nn.triplet_loss(a, p, n)), 4)
         4.0
     """
-    options = float(margin), positive("triplet_loss", "power", power), bool(swap)
+    options = float(margin), positive("triplet_loss", "power", power), distance, bool(swap)
     arrays = _vectors(anchors, positives, negatives)
     return reduced(
         _triplet, arrays, options, shape=arrays[0].shape[:-1], weights=weights, reduction=reduction
@@ -266,14 +204,6 @@ def _kl_of_logarithms(log_predictions: jax.Array, log_targets: jax.Array) -> jax
     return jnp.where(some, costs, 0).sum(-1)
 
 
-def _hinge(predictions: jax.Array, targets: jax.Array, margin: float) -> jax.Array:
-    return jax.nn.relu(margin - at_least_float32(predictions) * targets)
-
-
-def _squared_hinge(predictions: jax.Array, targets: jax.Array, margin: float) -> jax.Array:
-    return jnp.square(_hinge(predictions, targets, margin))
-
-
 _LEAST_SQUARE = 1e-12  # PyTorch's, so that a vector of zeros has the cosine 0.
 
 
@@ -291,11 +221,19 @@ def _triplet(
     negatives: jax.Array,
     margin: float,
     power: float,
+    distance: Distance | None,
     swap: bool,
 ) -> jax.Array:
-    near, far = _distance(anchors, positives, power), _distance(anchors, negatives, power)
+    def apart(x: jax.Array, y: jax.Array) -> jax.Array:
+        if distance is None:
+            return _distance(x, y, power)
+        found = distance(x, y)
+        check_shape("the distance", found.shape, x.shape[:-1])
+        return found
+
+    near, far = apart(anchors, positives), apart(anchors, negatives)
     if swap:
-        far = jnp.minimum(far, _distance(positives, negatives, power))
+        far = jnp.minimum(far, apart(positives, negatives))
     return jax.nn.relu(near - far + margin)
 
 

@@ -10,9 +10,11 @@ import jax.numpy as jnp
 import optax
 
 from ansatz.core.errors import DTypeError, ShapeError, format_shape
+from ansatz.core.spelling import hinted
 from ansatz.nn.losses.reduction import Reduction, as_array, check_shape, reduced
 
 
+@hinted()
 def ctc_loss(
     logits: Any,
     labels: Any,

@@ -8,10 +8,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from ansatz.core.spelling import hinted
 from ansatz.nn.losses.reduction import Reduction, alike, positive, reduced
 from ansatz.nn.precision import at_least_float32
 
 
+@hinted()
 def l1_loss(
     predictions: Any, targets: Any, *, weights: Any = None, reduction: Reduction = "mean"
 ) -> jax.Array:
@@ -39,6 +41,7 @@ def l1_loss(
     return reduced(_l1, arrays, shape=arrays[0].shape, weights=weights, reduction=reduction)
 
 
+@hinted()
 def l2_loss(
     predictions: Any, targets: Any, *, weights: Any = None, reduction: Reduction = "mean"
 ) -> jax.Array:
@@ -68,6 +71,7 @@ def l2_loss(
     return reduced(_l2, arrays, shape=arrays[0].shape, weights=weights, reduction=reduction)
 
 
+@hinted()
 def huber_loss(
     predictions: Any,
     targets: Any,
@@ -109,6 +113,7 @@ def huber_loss(
     )
 
 
+@hinted()
 def smooth_l1_loss(
     predictions: Any,
     targets: Any,
@@ -152,6 +157,7 @@ def smooth_l1_loss(
     )
 
 
+@hinted()
 def poisson_loss(
     predictions: Any,
     targets: Any,
@@ -194,6 +200,7 @@ def poisson_loss(
     )
 
 
+@hinted()
 def gaussian_loss(
     predictions: Any,
     targets: Any,

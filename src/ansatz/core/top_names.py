@@ -1,0 +1,58 @@
+"""What other libraries have at their top level: hints for names that Ansatz does not have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from ansatz.core import spelling
+
+_NO_TAPE = "not needed: nothing is recorded; gradients are those of a function, az.grad(f)"
+
+_ELSEWHERE: Mapping[str, str] = {
+    "DataLoader": "az.train.batches(x, y, batch_size), or any iterable of pairs (x, y)",
+    "F": "az.nn: az.nn.relu, az.nn.softmax_cross_entropy, …",
+    "Model": "az.Module, or nn.Sequential",
+    "Tensor": "jax.Array",
+    "Variable": "az.Parameter, or az.State for what is not trained",
+    "array": "jnp.asarray",
+    "autograd": "az.grad, az.value_and_grad and az.backward, of functions",
+    "compile": "az.jit",
+    "cuda": "JAX itself: values are on its default device",
+    "device": "jax.devices() and jax.device_put",
+    "enable_grad": _NO_TAPE,
+    "filter_grad": "az.grad",
+    "filter_jit": "az.jit",
+    "filter_value_and_grad": "az.value_and_grad",
+    "from_numpy": "jnp.asarray",
+    "func": "az.functional_call, az.grad, az.vmap",
+    "gluon": "az.nn and az.Trainer",
+    "inference_mode": _NO_TAPE + "; for evaluation net.eval()",
+    "layers": "az.nn",
+    "load": "net.load(path)",
+    "losses": "az.nn: az.nn.l2_loss, …",
+    "manual_seed": "az.seed",
+    "no_grad": _NO_TAPE + "; jax.lax.stop_gradient cuts one value",
+    "optim": "optax: az.Trainer(net, optax.adam(1e-3), loss)",
+    "optimizers": "optax: az.Trainer(net, optax.adam(1e-3), loss)",
+    "save": "net.save(path)",
+    "set_grad_enabled": _NO_TAPE,
+    "set_seed": "az.seed",
+    "stop_gradient": "jax.lax.stop_gradient",
+    "summary": "net.summary(x)",
+    "tensor": "jnp.asarray",
+}
+"""Names elsewhere, and what to write here."""
+
+
+def no_such_name(
+    name: str, known: Iterable[str], inside: Mapping[str, Iterable[str]]
+) -> AttributeError:
+    """The error about a name that `ansatz` does not have.
+
+    Args:
+        name: what was asked for.
+        known: the names that are there.
+        inside: the names in modules of it, by what the module is called, `"az.nn"`.
+    """
+    ours = [f"{module}.{name}" for module, names in inside.items() if name in names]
+    return spelling.no_such_name("ansatz", name, known, _ELSEWHERE, *ours[:1])
