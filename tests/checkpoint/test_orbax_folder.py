@@ -67,9 +67,10 @@ def key(*keys: Any) -> dict[str, Any]:
         (lambda told: told.update(tree_metadata=[]), "no description of a checkpoint"),
         (lambda told: told.update(tree_metadata={"x": key(3)}), "a key that is no text"),
         (lambda told: told.update(tree_metadata={"x": key()}), "a key that is no text"),
-        (lambda told: told.update(use_ocdbt=False), "without OCDBT"),
+        (lambda told: told.update(use_ocdbt=False), "cannot be opened"),
+        (lambda told: told.update(use_zarr3=True), "cannot be opened"),
         (lambda told: told["tree_metadata"].update(x=key("absent")), "cannot be opened"),
-        (lambda told: told["tree_metadata"].update(x=key("..", "a/b")), "a separator"),
+        (lambda told: told["tree_metadata"].update(x=key("..", "a/b")), "cannot be opened"),
         (lambda told: told["tree_metadata"].update(x=key("step")), "two values"),
     ],
 )
