@@ -147,7 +147,8 @@ def _size_without_links(folder: str) -> int:
                 raise CheckpointError(
                     f"{folder!r} holds the link {name!r}, which may lead out of it; not followed"
                 )
-            size += os.path.getsize(path)
+            with contextlib.suppress(FileNotFoundError):  # Another writer takes its place.
+                size += os.path.getsize(path)
     return size
 
 
