@@ -3,7 +3,7 @@
     python tests/formats/write_for_others.py FOLDER
     python tests/formats/make_torch.py --check FOLDER
     python tests/formats/make_mxnet.py --check FOLDER      (MXNet 1.9.1, and again 2.0.0b1)
-    python tests/formats/write_for_others.py FOLDER --check  (NumPy, safetensors, Flax, Keras, Orbax)
+    python tests/formats/write_for_others.py FOLDER --check  (the others)
 
 What came of it is written down in tests/formats/README.md.
 """

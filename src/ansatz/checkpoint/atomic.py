@@ -1,6 +1,6 @@
 """Files and folders that are replaced whole or not at all.
 
-A writer that is killed leaves its temporary file or folder behind. A later one in the same folder removes
+A writer that is killed leaves its temporary file or folder behind. A later one next to it removes
 it, and is sure that its writer is dead: a living one holds a lock on it, which the system takes
 from the dead. There are file systems whose locks other machines do not see, so it must also have
 been left alone for an hour. Where there are no locks at all, nothing is removed.
@@ -24,7 +24,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 if sys.platform != "win32":
     import fcntl
@@ -74,9 +74,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
 
 @contextlib.contextmanager
-def replacing_folder(
-    path: str | os.PathLike[str], check: Callable[[Path], None]
-) -> Iterator[Path]:
+def replacing_folder(path: str | os.PathLike[str], check: Callable[[Path], None]) -> Iterator[Path]:
     """Fill a new folder in the place of `path`; readers see the old one or the new one.
 
     Args:
@@ -198,7 +196,7 @@ _HERE = -100  # AT_FDCWD: names are not relative to some other folder.
 
 def _exchanged(one: Path, other: Path) -> bool:
     """Exchange two names in one step, which Python has no function for; false if nothing can."""
-    system = ctypes.CDLL(None) if sys.platform != "win32" else None
+    system: Any = ctypes.CDLL(None) if sys.platform != "win32" else None
     names = os.fsencode(one), os.fsencode(other)
     if hasattr(system, "renameat2"):
         return bool(system.renameat2(_HERE, names[0], _HERE, names[1], _SWAP) == 0)

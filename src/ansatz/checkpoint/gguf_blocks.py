@@ -58,7 +58,7 @@ def _nibbles(packed: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def _pairs(packed: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The four pairs of bits of all bytes: shape (…, n) becomes (…, 4, n), lowest pair first."""
-    return packed[..., None, :] >> np.arange(0, 8, 2, dtype=np.uint8)[:, None] & 3
+    return (packed[..., None, :] >> np.arange(0, 8, 2, dtype=np.uint8)[:, None]) & np.uint8(3)
 
 
 def _fifth_bits(bits: NDArray[np.uint8], axis: int = -1) -> NDArray[np.uint8]:
@@ -168,7 +168,8 @@ def _iq4_xs(b: NDArray[Any]) -> NDArray[np.float32]:
     low = np.stack([_of(b, "l") & 15, _of(b, "l") >> 4], axis=-1).reshape(len(b), 8)
     high = np.swapaxes(_pairs(_of(b, "h")), 1, 2).reshape(len(b), 8)
     d = _scale(_of(b, "d")) * ((low | high << 4).astype(np.float32) - 32)
-    return (d[..., None] * q).reshape(len(b), 256)
+    numbers: NDArray[np.float32] = (d[..., None] * q).reshape(len(b), 256)
+    return numbers
 
 
 def _digits(packed: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
@@ -197,7 +198,8 @@ def _mxfp4(b: NDArray[Any]) -> NDArray[np.float32]:
 def _nvfp4(b: NDArray[Any]) -> NDArray[np.float32]:
     d = (_of(b, "d") & 127).view(EXTENSIONS["float8_e4m3fn"]).astype(np.float32) / 2
     q = _E2M1[_nibbles(_of(b, "q").reshape(len(b), 4, 8))]
-    return (np.nan_to_num(d)[..., None] * q).reshape(len(b), 64)
+    numbers: NDArray[np.float32] = np.nan_to_num(d)[..., None] * q
+    return numbers.reshape(len(b), 64)
 
 
 def _blocks(

@@ -274,7 +274,7 @@ def write(
 ) -> None:
     """Write a checkpoint that Orbax restores, whole or not at all.
 
-    An older one in its place is replaced, but only if it holds nothing that Orbax did not put there.
+    An older one in its place is replaced, if it holds nothing that Orbax did not put there.
     Equal contents do not give equal bytes: tensorstore draws names for its files.
 
     Raises:
@@ -351,7 +351,7 @@ def _write_arrays(folder: Path, arrays: Mapping[str, Any], context: Any) -> None
 
 
 def _as_system_error(error: Exception, path: str) -> Exception:
-    """tensorstore says in words that there is no room."""
+    """Tensorstore says in words that there is no room."""
     code = next((code for code in NO_ROOM if os.strerror(code) in str(error)), None)
     if code is not None:
         return OSError(code, os.strerror(code))

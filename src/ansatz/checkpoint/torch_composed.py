@@ -103,7 +103,8 @@ def quantised(integers: Any, scheme: Any) -> Composed:
             scales, zeros = scales.reshape(along), zeros.reshape(along)
         wide = np.float32 if zeros.dtype.kind == "f" else np.int64
         difference = held.astype(wide) - zeros.astype(wide)
-        return scales.astype(np.float32) * difference.astype(np.float32)
+        made: NDArray[np.float32] = scales.astype(np.float32) * difference.astype(np.float32)
+        return made
 
     return Composed("quantised", tuple(integers.shape), NUMPY["float32"], parts, values)
 
