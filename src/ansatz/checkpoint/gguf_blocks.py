@@ -196,9 +196,9 @@ def _mxfp4(b: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def _nvfp4(b: NDArray[Any]) -> NDArray[np.float32]:
-    d = (_of(b, "d") & 127).view(EXTENSIONS["float8_e4m3fn"]).astype(np.float32) / 2
+    d = (_of(b, "d") & 127).view(EXTENSIONS["float8_e4m3fn"]).astype(np.float32) * np.float32(0.5)
     q = _E2M1[_nibbles(_of(b, "q").reshape(len(b), 4, 8))]
-    numbers: NDArray[np.float32] = np.nan_to_num(d)[..., None] * q
+    numbers: NDArray[np.float32] = np.where(np.isnan(d), np.float32(0), d)[..., None] * q
     return numbers.reshape(len(b), 64)
 
 
