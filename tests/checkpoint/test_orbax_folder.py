@@ -1,5 +1,6 @@
 """Checkpoints of Orbax: every array is what Orbax put there, and nothing comes from elsewhere."""
 
+import contextlib
 import json
 import shutil
 from pathlib import Path
@@ -8,6 +9,8 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import ansatz as az
 from ansatz import nn
@@ -88,6 +91,23 @@ def test_damaged_data_are_refused(folder: Path) -> None:
     for path in folder.rglob("d/*"):
         path.write_bytes(path.read_bytes()[:-9] + b"\xff" * 9)
     with pytest.raises(az.CheckpointError, match=r"cannot be opened|cannot be read"):
+        load_arrays(folder)
+
+
+@given(data=st.data())
+@settings(max_examples=60, deadline=None)
+def test_a_mutated_checkpoint_is_read_or_refused_and_nothing_else(
+    data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("fuzz") / "a"
+    shutil.copytree(FORMATS / "orbax", folder)
+    told = [folder / "_METADATA", folder / "manifest.ocdbt", *sorted(folder.glob("*/**/d/*"))]
+    chosen = data.draw(st.sampled_from([*told, *folder.glob("d/*")]))
+    raw = bytearray(chosen.read_bytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
+    chosen.write_bytes(raw)
+    with contextlib.suppress(az.CheckpointError):
         load_arrays(folder)
 
 
