@@ -12,14 +12,14 @@ import pytest
 from ansatz.checkpoint import load_arrays, save_arrays
 from ansatz.checkpoint.atomic import replacing
 
-SUFFIXES = [".safetensors", ".npz", ".npy", ".params", ".msgpack", ".weights.h5"]
+SUFFIXES = [".safetensors", ".npz", ".npy", ".params", ".msgpack", ".weights.h5", ".orbax"]
 
 # In a process of its own, in which no file may have more than 20,000 bytes.
 WRITERS = """
 import resource, sys
 import numpy as np
 from ansatz import nn
-from ansatz.checkpoint import convert, save_arrays
+from ansatz.checkpoint import convert, load_arrays, save_arrays
 
 net = nn.Sequential(nn.Dense(100, in_units=100))
 net.initialize(seed=0)
@@ -27,7 +27,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 for suffix in sys.argv[1:]:
     name = "layers.dense.0"
     writers = {
-        "save_arrays": lambda: save_arrays("kept" + suffix, {name: np.ones(10_000, "float32")}),
+        "save_arrays": lambda: save_arrays("kept" + suffix, load_arrays("large.npz")),
         "convert": lambda: convert("large.npz", "kept" + suffix),
     }
     if suffix == ".safetensors":
@@ -44,11 +44,12 @@ for suffix in sys.argv[1:]:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on the size of files")
 def test_what_has_no_room_is_not_written_and_the_old_file_stays(tmp_path: Path) -> None:
-    large = {"layers.dense.0": np.ones(10_000, "float32")}
+    # Without a pattern, for a format that compresses.
+    large = {"layers.dense.0": np.random.default_rng(0).normal(size=10_000).astype("float32")}
     save_arrays(tmp_path / "large.npz", large)
     for suffix in SUFFIXES:
         save_arrays(tmp_path / f"kept{suffix}", {"layers.dense.0": np.zeros(2, "float32")})
-    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    before = contents_of(tmp_path)
     found = subprocess.run(
         [sys.executable, "-c", WRITERS, *SUFFIXES],
         cwd=tmp_path,
@@ -65,7 +66,11 @@ def test_what_has_no_room_is_not_written_and_the_old_file_stays(tmp_path: Path) 
         assert "File too large" in told, line
         assert "what was there before is as it was" in told, line
         assert f"kept{suffix}" in told, line
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert contents_of(tmp_path) == before
+
+
+def contents_of(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 # -- what killed writers leave behind -------------------------------------------------------------

@@ -99,7 +99,7 @@ def test_dimensions_are_given_outermost_first(tmp_path: Path) -> None:
         (gguf(tensor("w", (1,) * 33)), "33 dimensions"),
         (gguf(tensor("w", (31,), 2)), "does not fill blocks of 32"),
         (gguf(tensor("w", (), 2)), "does not fill blocks of 32"),
-        (gguf(tensor("w", (256,), 10)), "in the format Q2_K, which is not read"),
+        (gguf(tensor("w", (256,), 16)), "in the format IQ2_XXS, which is not read"),
         (gguf(tensor("w", (256,), 999)), "in the format 999, which is not read"),
     ],
 )

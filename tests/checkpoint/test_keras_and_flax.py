@@ -243,3 +243,18 @@ def test_a_cut_or_mutated_file_of_flax_is_read_or_refused(
     path.write_bytes(io.BytesIO(raw).read(data.draw(st.integers(1, len(raw)))))
     with contextlib.suppress(az.CheckpointError):
         load_arrays(path)
+
+
+@given(data=st.data())
+@settings(max_examples=60, deadline=None)
+def test_mutated_weights_of_keras_are_read_or_refused_and_nothing_else(
+    data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.mktemp("fuzz") / "a.h5"
+    name = data.draw(st.sampled_from(["keras.weights.h5", "keras_bfloat16.weights.h5"]))
+    raw = bytearray((FORMATS / name).read_bytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        raw[data.draw(st.integers(8, len(raw) - 1))] = data.draw(st.integers(0, 255))
+    path.write_bytes(raw)
+    with contextlib.suppress(az.CheckpointError):
+        load_arrays(path)

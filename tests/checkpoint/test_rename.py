@@ -11,6 +11,7 @@ import ansatz as az
 from ansatz import nn
 from ansatz.checkpoint import Rule, rename_tables, strip_prefix
 from ansatz.checkpoint.rename import renaming
+from ansatz.checkpoint.source import from_mapping
 
 
 def new_names(rename: Any, *names: str) -> list[str | None]:
@@ -136,12 +137,54 @@ def test_gpt_2_of_hugging_face_computes_the_same() -> None:
         ("GPT2", "transformer.h.0.attn.c_attn.bias", "h.0.attn.c_attn.bias"),
         ("KERAS", "layers.batch_normalization_2.3", "batch_normalization_2.running_var"),
         ("KERAS", "layers.dense.1", "dense.bias"),
+        # Of MobileNetV2, ConvNeXtTiny and a network of small layers, as Keras 3.15 saves them.
+        ("KERAS", "layers.depthwise_conv2d_3.0", "depthwise_conv2d_3.weight"),
+        ("KERAS", "layers.sequential_1.layers.conv2d_2.0", "sequential_1.conv2d_2.weight"),
+        ("KERAS", "layers.conv1d_transpose.0", "conv1d_transpose.weight"),
+        ("KERAS", "layers.group_normalization.1", "group_normalization.bias"),
+        ("KERAS", "layers.rms_normalization.0", "rms_normalization.weight"),
+        # Two kernels in one layer, and a cell: no layer here is like them.
+        ("KERAS", "layers.separable_conv2d.0", "separable_conv2d.0"),
+        ("KERAS", "layers.lstm.cell.0", "lstm.cell.0"),
         ("FLAX", "params.block.Dense_0.kernel", "block.Dense_0.weight"),
+        ("FLAX", "params.kernel", "weight"),
+        ("FLAX", "params.stem.kernel", "stem.weight"),
+        ("FLAX", "params.RMSNorm_0.scale", "RMSNorm_0.weight"),
+        ("FLAX", "params.Embed_0.embedding", "Embed_0.weight"),
+        ("FLAX", "params.up.ConvTranspose_0.kernel", "up.ConvTranspose_0.kernel"),
         ("FLAX", "batch_stats.BatchNorm_0.var", "BatchNorm_0.running_var"),
     ],
 )
 def test_a_ready_made_table_knows_the_names(table: str, name: str, expected: str | None) -> None:
     assert new_names(getattr(rename_tables, table), name) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("table", "name", "shape", "turned"),
+    [
+        ("FLAX", "params.Dense_0.kernel", (8, 3), (3, 8)),
+        ("FLAX", "params.Conv_1.kernel", (2, 4, 5), (5, 4, 2)),
+        # However the convolution is called, height and width stay in their order.
+        ("FLAX", "params.stem.kernel", (7, 6, 3, 4), (4, 3, 7, 6)),
+        ("FLAX", "params.Conv_2.kernel", (7, 6, 5, 3, 4), (4, 3, 7, 6, 5)),
+        ("KERAS", "layers.conv2d_1.0", (7, 6, 3, 4), (4, 3, 7, 6)),
+        ("KERAS", "layers.conv2d_transpose.0", (7, 6, 3, 4), (4, 3, 7, 6)),
+        ("KERAS", "layers.depthwise_conv2d.0", (7, 6, 3, 1), (3, 1, 7, 6)),
+    ],
+)
+def test_a_ready_made_table_turns_kernels_of_every_rank(
+    table: str, name: str, shape: tuple[int, ...], turned: tuple[int, ...]
+) -> None:
+    held = np.arange(np.prod(shape)).reshape(shape)
+    source = from_mapping({name: held}).renamed(getattr(rename_tables, table))
+    (entry,) = source.entries
+    assert source.entries[entry].shape == source.read(entry).shape == turned
+
+
+def test_axes_that_are_not_those_of_the_array_are_refused() -> None:
+    for axes in ((-1, -2, ...), (0, 0), (1,), (..., ...)):
+        with pytest.raises(az.CheckpointError, match="the axes"):
+            from_mapping({"w": np.ones(3)}).renamed(Rule("w", transpose=axes))
 
 
 def test_a_gluon_network_is_loaded_from_its_own_file() -> None:

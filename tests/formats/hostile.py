@@ -1,4 +1,4 @@
-"""Files that mean harm, or are merely damaged: over a hundred and fifty, over all formats.
+"""Files that mean harm, or are merely damaged: hundreds, over all formats.
 
 `build(folder)` writes them; nothing of it is kept in the repository. Each is to be refused with a
 `CheckpointError`, quickly and with little memory, and none may run or write anything. Those that
@@ -18,8 +18,11 @@ from typing import Any
 
 import numpy as np
 
+from tests.formats.hostile_hdf5 import hdf5
+from tests.formats.hostile_orbax import orbax
 from tests.formats.hostile_torch import (
     archive_of,
+    composed,
     storage_operations,
     tensor_operations,
     tensor_pickle,
@@ -34,6 +37,7 @@ SOUND = {
     "mxnet": "mxnet1_sparse.params",
     "gguf": "gguf.gguf",
     "keras": "keras.keras",
+    "keras-h5": "keras.weights.h5",
     "msgpack": "flax.msgpack",
 }
 
@@ -51,7 +55,8 @@ class Calls:
 def build(folder: Path) -> list[Path]:
     """Write all of them into a folder; the names say what they are."""
     made = []
-    for makers in (cut, pickles, views, zips, numpy_files, mxnet, gguf, safetensors, indexes):
+    families = (cut, pickles, views, composed, zips, numpy_files, mxnet, gguf, safetensors)
+    for makers in (*families, indexes, hdf5, orbax):
         for name, content in makers(folder):
             path = folder / name
             if isinstance(content, bytes):

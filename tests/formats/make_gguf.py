@@ -33,18 +33,33 @@ plain = {
 for name, array in plain.items():
     writer.add_tensor(name, array)
     expected[name] = array
-for kind in ("BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q4_K", "Q5_K", "Q6_K"):
-    sizes = gguf.GGML_QUANT_SIZES[TYPES[kind]]
-    shape = (2, 256) if kind.endswith("K") else (3, 64)
+# Where the library only reads a format, any bytes are blocks, with scales that are kept small.
+HALVES = {
+    "Q2_K": (80, 84),
+    "Q3_K": (108, 110),
+    "Q4_K": (0, 4),
+    "Q5_K": (0, 4),
+    "Q6_K": (208, 210),
+    "IQ4_NL": (0, 2),
+    "IQ4_XS": (0, 2),
+}
+KINDS = (
+    *("BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q4_K", "Q5_K", "Q6_K", "Q2_K", "Q3_K"),
+    *("IQ4_NL", "IQ4_XS", "TQ1_0", "TQ2_0", "MXFP4", "NVFP4"),
+)
+for kind in KINDS:
+    numbers, nbytes = gguf.GGML_QUANT_SIZES[TYPES[kind]]
+    shape = (2, 256) if numbers == 256 else (3, 64)
     try:
         raw = quantize(rng.normal(size=shape).astype("f4"), TYPES[kind])
     except NotImplementedError:
-        # The library only reads these: any bytes are blocks, with scales that are kept small.
-        raw = rng.integers(0, 256, (2, sizes[1]), dtype=np.uint8)
-        where = {"Q4_K": (0, 4), "Q5_K": (0, 4), "Q6_K": (208, 210)}
-        begin, end = where[kind]
-        halves = rng.normal(size=(2, (end - begin) // 2)).astype("f2")
-        raw[:, begin:end] = halves.view(np.uint8)
+        raw = rng.integers(0, 256, (2, nbytes), dtype=np.uint8)
+        if kind == "NVFP4":
+            raw[:, :4] = rng.integers(0, 100, (2, 4))  # Scales of a byte each, no sign and no NaN.
+        else:
+            begin, end = HALVES[kind]
+            halves = rng.normal(size=(2, (end - begin) // 2)).astype("f2")
+            raw[:, begin:end] = halves.view(np.uint8)
     writer.add_tensor(kind.lower(), raw, raw_dtype=TYPES[kind])
     expected[kind.lower()] = dequantize(raw, TYPES[kind]).astype("f4")
 writer.write_header_to_file()

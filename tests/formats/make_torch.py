@@ -96,6 +96,8 @@ def main() -> None:
     keep("torch_checkpoint", checkpoint, seen)
     keep("torch_protocol_4", checkpoint, seen, pickle_protocol=4)
 
+    keep_composed()
+
     first, second = {"a.weight": counted(3, 2)}, {"b.weight": counted(2, 3).half()}
     torch.save(first, FOLDER / "sharded" / "pytorch_model-00001-of-00002.bin")
     torch.save(second, FOLDER / "sharded" / "pytorch_model-00002-of-00002.bin")
@@ -111,6 +113,41 @@ def main() -> None:
 
     torch.save(first, FOLDER / "torch_legacy.pth", _use_new_zipfile_serialization=False)
     torch.save(nn.Linear(1, 1), FOLDER / "torch_module.pt")
+
+
+def keep_composed() -> None:
+    """Tensors that are made of others; what is expected is what PyTorch makes of them."""
+    numbers = counted(4, 6) / 8 - 1
+    scales, zeros = torch.tensor([0.5, 0.25, 0.125, 0.1]), torch.tensor([1, 2, 3, 4])
+    holes = counted(4, 6) * (counted(4, 6) % 3 == 0)
+    twice = torch.sparse_coo_tensor([[0, 1, 1], [2, 0, 0]], [1.0, 2.0, 3.0], (2, 3))
+    planes = torch.sparse_coo_tensor([[1, 3]], counted(2, 5).to(torch.bfloat16), (4, 5))
+    composed = {
+        "qint8": torch.quantize_per_tensor(numbers, 0.05, 3, torch.qint8),
+        "quint8": torch.quantize_per_tensor(numbers, 0.05, 30, torch.quint8).T,
+        "qint32": torch.quantize_per_tensor(numbers, 0.001, -7, torch.qint32),
+        "channels": torch.quantize_per_channel(numbers, scales, zeros, 0, torch.quint8),
+        "columns": torch.quantize_per_channel(numbers.T, scales, zeros, 1, torch.qint8),
+        "fractions": torch.quantize_per_channel(numbers, scales, zeros / 8, 0, torch.quint8),
+        "coo": holes.to_sparse(),
+        "coo_twice": twice,
+        "coo_planes": planes,
+        "csr": holes.to_sparse_csr(),
+        "csc": holes.to_sparse_csc().to(torch.float64),
+        "empty": torch.zeros(2, 3).to_sparse(),
+        "buffer": nn.Buffer(counted(2)),
+        "parameter": nn.Parameter(holes.to_sparse(), requires_grad=False),
+    }
+    seen = {
+        name: (value.dequantize() if value.is_quantized else value.detach().to_dense())
+        for name, value in composed.items()
+    }
+    keep("torch_composed", composed, seen)
+    for name, value in (
+        ("torch_meta", torch.empty(2, device="meta")),
+        ("torch_blocks", torch.ones(4, 4).to_sparse_bsr((2, 2))),
+    ):
+        torch.save({"layer": {"weight": value}}, FOLDER / f"{name}.pt")
 
 
 def check(written: Path) -> None:

@@ -3,13 +3,14 @@
     python tests/formats/write_for_others.py FOLDER
     python tests/formats/make_torch.py --check FOLDER
     python tests/formats/make_mxnet.py --check FOLDER      (MXNet 1.9.1, and again 2.0.0b1)
-    python tests/formats/write_for_others.py FOLDER --check  (NumPy, safetensors, Flax)
+    python tests/formats/write_for_others.py FOLDER --check  (the others)
 
 What came of it is written down in tests/formats/README.md.
 """
 
 import argparse
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ def write(folder: Path) -> None:
         "float8_e4m3fn": np.arange(3).astype(jnp.float8_e4m3fn),
         "float8_e5m2": np.arange(3).astype(jnp.float8_e5m2),
     }
-    for ending in (".safetensors", ".npz", ".msgpack"):
+    for ending in (".safetensors", ".npz", ".msgpack", ".orbax"):
         save_arrays(folder / f"ours{ending}", more)
     told = {
         name: (str(array.dtype), np.abs(array).astype("f8").ravel().tolist())
@@ -68,11 +69,13 @@ def write(folder: Path) -> None:
     tied = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
     az.tie(tied, "0.weight", "1.weight")
     tied.save(folder / "tied.safetensors")
-    convert(folder / "tied.safetensors", folder / "tied.npz")
+    for ending in (".npz", ".orbax"):
+        convert(folder / "tied.safetensors", folder / f"tied{ending}")
 
 
 def check(folder: Path) -> None:
     import keras
+    import orbax.checkpoint as ocp
     from flax import serialization
     from safetensors import safe_open
 
@@ -88,6 +91,9 @@ def check(folder: Path) -> None:
     restored = serialization.msgpack_restore((folder / "ours.msgpack").read_bytes())
     restored["größe.权重"] = restored.pop("größe")["权重"]
     sources["Flax"] = restored
+    orbax = ocp.StandardCheckpointer().restore((folder / "ours.orbax").absolute())
+    orbax["größe.权重"] = orbax.pop("größe")["权重"]
+    sources["Orbax"] = orbax
     for reader, found in sources.items():
         for name, array in found.items():
             dtype, values = expected[name]
@@ -96,10 +102,35 @@ def check(folder: Path) -> None:
             assert str(array.dtype) == dtype, (reader, name, array.dtype)
             assert np.abs(array).astype("f8").ravel().tolist() == values, (reader, name)
         print(f"{reader} reads {len(found)} of {len(expected)} arrays")
+    check_orbax(folder)
     model = keras.Sequential([keras.layers.Input((2,)), keras.layers.Dense(3)])
     model.load_weights(folder / "ours.weights.h5")
     assert np.asarray(model(np.array([[1.0, 2]]))).tolist() == [[7, 10, 13]]
     print(f"Keras {keras.__version__} loads ours.weights.h5 and computes with it")
+
+
+def check_orbax(folder: Path) -> None:
+    """Into a target of JAX arrays, by the older interface, and as a step of a manager."""
+    import jax
+    import orbax.checkpoint as ocp
+
+    made = (folder / "tied.orbax").absolute()
+    plain = ocp.PyTreeCheckpointer().restore(made)
+    device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    target = jax.tree.map(
+        lambda held: jax.ShapeDtypeStruct(held.shape, held.dtype, sharding=device), plain
+    )
+    with ocp.StandardCheckpointer() as checkpointer:
+        placed = checkpointer.restore(made, target)
+        told = checkpointer.metadata(made).custom_metadata
+    assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(placed))
+    assert jax.tree.all(jax.tree.map(lambda a, b: (a == b).all(), plain, placed))
+    assert told["1.weight"] == "0.weight"
+    shutil.copytree(made, folder / "steps" / "3" / "default", dirs_exist_ok=True)
+    with ocp.CheckpointManager((folder / "steps").absolute()) as manager:
+        step = manager.restore(manager.latest_step(), args=ocp.args.StandardRestore(target))
+    assert jax.tree.all(jax.tree.map(lambda a, b: (a == b).all(), plain, step))
+    print("Orbax restores tied.orbax into a target and as a step, and sees its metadata")
 
 
 if __name__ == "__main__":

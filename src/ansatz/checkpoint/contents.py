@@ -21,7 +21,7 @@ import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from io import BufferedReader
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -41,21 +41,17 @@ _FREE_EXPANSION = 1 << 26  # An array may always take so many bytes,
 _EXPANSION = 100  # and so many for each byte of its file.
 
 
-class Entry(NamedTuple):
-    """One array of a file.
+@dataclasses.dataclass(frozen=True, slots=True)
+class Described:
+    """An array of which shape and dtype are known before it is read.
 
     Attributes:
         shape: its shape.
         dtype: its dtype, as it is read.
-        offset: where its bytes begin, from the beginning of the file; `None` if they do not stand
-            there in one piece, just as they are read.
-        held: how the file holds it, if not plainly: `"csr"`, `"Q4_0"`, `"strided"`.
     """
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
-    offset: int | None = None
-    held: str = ""
 
     @property
     def size(self) -> int:
@@ -66,6 +62,35 @@ class Entry(NamedTuple):
     def nbytes(self) -> int:
         """How many bytes it takes once it is read."""
         return self.size * self.dtype.itemsize
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Entry(Described):
+    """One array of a file.
+
+    Attributes:
+        offset: where its bytes begin, from the beginning of the file; `None` if they do not stand
+            there in one piece, just as they are read.
+        held: how the file holds it, if not plainly: `"csr"`, `"Q4_0"`, `"strided"`.
+    """
+
+    offset: int | None = None
+    held: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class LazyArray(Described):
+    """An array that is read anew each time NumPy asks for its values.
+
+    Attributes:
+        read: gives its values.
+    """
+
+    read: Callable[[], NDArray[Any]]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        array = self.read()
+        return array if dtype is None else array.astype(dtype, copy=False)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -134,35 +159,6 @@ class Contents:
             return np.array(array.T, order="C") if transposed else array
 
         return dataclasses.replace(self, entries=entries, fetch=fetch)
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class LazyArray:
-    """An array that is read anew each time NumPy asks for its values.
-
-    Attributes:
-        shape: its shape.
-        dtype: its dtype.
-        read: gives its values.
-    """
-
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    read: Callable[[], NDArray[Any]]
-
-    @property
-    def size(self) -> int:
-        """How many elements it has."""
-        return math.prod(self.shape)
-
-    @property
-    def nbytes(self) -> int:
-        """How many bytes it takes once it is read."""
-        return self.size * self.dtype.itemsize
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        array = self.read()
-        return array if dtype is None else array.astype(dtype, copy=False)
 
 
 class Opened:

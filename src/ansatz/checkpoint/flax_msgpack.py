@@ -20,7 +20,7 @@ import numpy as np
 
 from ansatz.checkpoint.contents import Contents, Entry, Opened, check_shape, native, read_plain
 from ansatz.checkpoint.dtypes import EXTENSIONS, NUMPY
-from ansatz.checkpoint.writing import check_gathered, nbytes_of, write_parts
+from ansatz.checkpoint.writing import check_gathered, keys_of, nbytes_of, write_parts
 from ansatz.core.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -203,6 +203,7 @@ def write(
     """
     name = os.fspath(path)
     msgpack = _msgpack()
+    places = keys_of(arrays, name)
     tree: dict[str, Any] = {}
     for key, array in arrays.items():
         check_gathered(key, array, name)
@@ -211,16 +212,10 @@ def write(
                 f"{name!r} was not written: '{key}' ({array.dtype}{list(array.shape)}) is more "
                 "than the format holds"
             )
-        *parents, last = key.split(".")
-        place: Any = tree
+        *parents, last = places[key]
+        place = tree
         for parent in parents:
             place = place.setdefault(parent, {})
-            if not isinstance(place, dict):
-                break
-        if not isinstance(place, dict) or last in place:
-            raise CheckpointError(
-                f"{name!r} was not written: '{key}' goes on where another name ends"
-            )
         place[last] = array
     parts: list[Any] = []
     _pack(tree, msgpack.Packer(use_bin_type=True), parts)

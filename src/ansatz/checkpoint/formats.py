@@ -87,6 +87,14 @@ FORMATS: dict[str, Format] = {
             flax_msgpack.write,
             flax_msgpack.DTYPES,
         ),
+        Format(
+            "orbax",
+            (".orbax",),
+            orbax_folder.open_orbax,
+            orbax_folder.write,
+            orbax_folder.DTYPES,
+            keeps_metadata=True,
+        ),
         Format("onnx", (".onnx",), onnx_initializers.open_onnx),
         Format("gguf", (".gguf",), gguf.open_gguf),
     )
@@ -201,7 +209,7 @@ def format_for(path: str | os.PathLike[str]) -> Format:
         CheckpointError: the ending is that of a format that is only read.
     """
     name = os.fspath(path)
-    suffix = os.path.splitext(name)[1].lower()
+    suffix = os.path.splitext(os.path.normpath(name))[1].lower()
     row = _SUFFIXES.get(suffix, FORMATS["safetensors"])
     if row.write is None or suffix in _NEVER_WRITTEN:
         written = [s for other in FORMATS.values() if other.write for s in other.suffixes]

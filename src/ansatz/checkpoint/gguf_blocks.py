@@ -3,7 +3,10 @@
 A block is described as a record of NumPy; what its fields mean is a formula over whole arrays of
 blocks. Numbers are small integers `q` times a scale `d`, with an offset or a minimum in some.
 
-Source: the layouts of the structures `block_q4_0` to `block_q6_K` of GGML, and checked value for
+Not read are the formats whose numbers are indices into large tables (IQ1 to IQ3), and those that
+stand in no file (Q8_1, Q8_K).
+
+Source: the layouts of the structures `block_q4_0` to `block_nvfp4` of GGML, and checked value for
 value against the `gguf` library.
 """
 
@@ -13,6 +16,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+
+from ansatz.checkpoint.dtypes import EXTENSIONS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -49,6 +54,11 @@ def _scale(field: NDArray[Any]) -> NDArray[np.float32]:
 def _nibbles(packed: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The lower halves of all bytes, then the upper ones."""
     return np.concatenate([packed & 15, packed >> 4], axis=-1)
+
+
+def _pairs(packed: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The four pairs of bits of all bytes: shape (…, n) becomes (…, 4, n), lowest pair first."""
+    return (packed[..., None, :] >> np.arange(0, 8, 2, dtype=np.uint8)[:, None]) & np.uint8(3)
 
 
 def _fifth_bits(bits: NDArray[np.uint8], axis: int = -1) -> NDArray[np.uint8]:
@@ -99,6 +109,26 @@ def _with_minima(b: NDArray[Any], q: NDArray[np.uint8]) -> NDArray[np.float32]:
     return numbers.reshape(len(b), 256)
 
 
+def _q2_k(b: NDArray[Any]) -> NDArray[np.float32]:
+    # Of each half of the block: 32 bytes with two bits of four numbers.
+    q = _pairs(_of(b, "q").reshape(len(b), 2, 32)).reshape(len(b), 16, 16)
+    d = _scale(_of(b, "d")) * (_of(b, "s") & 15).astype(np.float32)
+    m = _scale(_of(b, "m")) * (_of(b, "s") >> 4).astype(np.float32)
+    return (d[..., None] * q.astype(np.float32) - m[..., None]).reshape(len(b), 256)
+
+
+def _q3_k(b: NDArray[Any]) -> NDArray[np.float32]:
+    low = _pairs(_of(b, "q").reshape(len(b), 2, 32)).reshape(len(b), 8, 32)
+    # Bit j of byte i is the third bit of number i of the j-th 32.
+    third = np.unpackbits(_of(b, "h")[:, None, :], axis=1, bitorder="little") << np.uint8(2)
+    q = (low | third).astype(np.float32) - 4
+    # Sixteen scales of six bits: the halves of eight bytes, above them the pairs of four.
+    packed = _of(b, "s")
+    s = _nibbles(packed[:, :8]) | _pairs(packed[:, 8:]).reshape(len(b), 16) << 4
+    d = _scale(_of(b, "d")) * (s.astype(np.float32) - 32)
+    return (d[..., None] * q.reshape(len(b), 16, 16)).reshape(len(b), 256)
+
+
 def _q4_k(b: NDArray[Any]) -> NDArray[np.float32]:
     q = _nibbles(_of(b, "q").reshape(len(b), 4, 32)).reshape(len(b), 8, 32)
     return _with_minima(b, q)
@@ -120,6 +150,58 @@ def _q6_k(b: NDArray[Any]) -> NDArray[np.float32]:
     return (d[..., None] * q.reshape(len(b), 16, 16)).reshape(len(b), 256)
 
 
+# The sixteen numbers of these formats, closer to one another around zero.
+_UNEVEN = np.array(
+    [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113], np.float32
+)
+# Those of a float of four bits, E2M1, twice as large.
+_E2M1 = np.array([0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12], np.float32)
+
+
+def _iq4_nl(b: NDArray[Any]) -> NDArray[np.float32]:
+    return _scale(_of(b, "d")) * _UNEVEN[_nibbles(_of(b, "q"))]
+
+
+def _iq4_xs(b: NDArray[Any]) -> NDArray[np.float32]:
+    q = _UNEVEN[_nibbles(_of(b, "q").reshape(len(b), 8, 16))]
+    # Eight scales of six bits: the halves of four bytes in turn, above them the pairs of two.
+    low = np.stack([_of(b, "l") & 15, _of(b, "l") >> 4], axis=-1).reshape(len(b), 8)
+    high = np.swapaxes(_pairs(_of(b, "h")), 1, 2).reshape(len(b), 8)
+    d = _scale(_of(b, "d")) * ((low | high << 4).astype(np.float32) - 32)
+    numbers: NDArray[np.float32] = (d[..., None] * q).reshape(len(b), 256)
+    return numbers
+
+
+def _digits(packed: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
+    """So many digits of base 3 of all bytes, first digits first; a byte is a fraction of 256."""
+    moved = packed[:, None, :] * np.array([3**i for i in range(count)], np.uint8)[:, None]
+    return ((moved.astype(np.uint16) * 3) >> 8).astype(np.uint8).reshape(len(packed), -1)
+
+
+def _tq1_0(b: NDArray[Any]) -> NDArray[np.float32]:
+    parts = (_of(b, "q")[:, :32], 5), (_of(b, "q")[:, 32:], 5), (_of(b, "h"), 4)
+    q = np.concatenate([_digits(part, count) for part, count in parts], axis=1)
+    return _scale(_of(b, "d")) * (q.astype(np.float32) - 1)
+
+
+def _tq2_0(b: NDArray[Any]) -> NDArray[np.float32]:
+    q = _pairs(_of(b, "q").reshape(len(b), 2, 32)).reshape(len(b), 256)
+    return _scale(_of(b, "d")) * (q.astype(np.float32) - 1)
+
+
+def _mxfp4(b: NDArray[Any]) -> NDArray[np.float32]:
+    # A power of two, half of it because the numbers are twice as large.
+    d = np.ldexp(np.float32(1), _of(b, "e").astype(np.int32) - 128)
+    return d[:, None] * _E2M1[_nibbles(_of(b, "q"))]
+
+
+def _nvfp4(b: NDArray[Any]) -> NDArray[np.float32]:
+    d = (_of(b, "d") & 127).view(EXTENSIONS["float8_e4m3fn"]).astype(np.float32) * np.float32(0.5)
+    q = _E2M1[_nibbles(_of(b, "q").reshape(len(b), 4, 8))]
+    numbers: NDArray[np.float32] = np.where(np.isnan(d), np.float32(0), d)[..., None] * q
+    return numbers.reshape(len(b), 64)
+
+
 def _blocks(
     name: str, size: int, numbers: Callable[[NDArray[Any]], NDArray[Any]], *fields: Any
 ) -> Blocks:
@@ -134,30 +216,31 @@ FORMATS: dict[int, Blocks] = {
     6: _blocks("Q5_0", 32, _q5_0, _D, ("h", _BYTE, 4), ("q", _BYTE, 16)),
     7: _blocks("Q5_1", 32, _q5_1, _D, _M, ("h", _BYTE, 4), ("q", _BYTE, 16)),
     8: _blocks("Q8_0", 32, _q8_0, _D, ("q", _SIGNED, 32)),
+    10: _blocks("Q2_K", 256, _q2_k, ("s", _BYTE, 16), ("q", _BYTE, 64), _D, _M),
+    11: _blocks("Q3_K", 256, _q3_k, ("h", _BYTE, 32), ("q", _BYTE, 64), ("s", _BYTE, 12), _D),
     12: _blocks("Q4_K", 256, _q4_k, *_K, ("q", _BYTE, 128)),
     13: _blocks("Q5_K", 256, _q5_k, *_K, ("h", _BYTE, 32), ("q", _BYTE, 128)),
     14: _blocks("Q6_K", 256, _q6_k, ("l", _BYTE, 128), ("h", _BYTE, 64), ("s", _SIGNED, 16), _D),
+    20: _blocks("IQ4_NL", 32, _iq4_nl, _D, ("q", _BYTE, 16)),
+    23: _blocks("IQ4_XS", 256, _iq4_xs, _D, ("h", _BYTE, 2), ("l", _BYTE, 4), ("q", _BYTE, 128)),
+    34: _blocks("TQ1_0", 256, _tq1_0, ("q", _BYTE, 48), ("h", _BYTE, 4), _D),
+    35: _blocks("TQ2_0", 256, _tq2_0, ("q", _BYTE, 64), _D),
+    39: _blocks("MXFP4", 32, _mxfp4, ("e", _BYTE), ("q", _BYTE, 16)),
+    40: _blocks("NVFP4", 64, _nvfp4, ("d", _BYTE, 4), ("q", _BYTE, 32)),
 }
 """The block formats that are read, by their numbers in a file."""
 
 UNREAD = {
     9: "Q8_1",
-    10: "Q2_K",
-    11: "Q3_K",
     15: "Q8_K",
     16: "IQ2_XXS",
     17: "IQ2_XS",
     18: "IQ3_XXS",
     19: "IQ1_S",
-    20: "IQ4_NL",
     21: "IQ3_S",
     22: "IQ2_S",
-    23: "IQ4_XS",
     29: "IQ1_M",
-    34: "TQ1_0",
-    35: "TQ2_0",
-    39: "MXFP4",
-    40: "NVFP4",
+    41: "Q1_0",
 }
 """Those that are known by name only."""
 

@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import math
 import os
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from ansatz.checkpoint import zip_files
+from ansatz.checkpoint import hdf5_attributes, zip_files
 from ansatz.checkpoint.atomic import replacing
 from ansatz.checkpoint.contents import (
     Contents,
@@ -156,14 +157,14 @@ def _listed(file: Any, size: int, path: str) -> tuple[dict[str, _Dataset], dict[
         with h5py.File(file, "r") as held:
             for where, node in _walk(held, path):
                 if isinstance(node, h5py.Group):
-                    told = node.attrs.get("name") if where.endswith("/vars") else None
-                    if isinstance(told, str):
+                    told = _text(file, node, "name") if where.endswith("/vars") else None
+                    if told is not None:
                         metadata[_dotted(where)] = told
                     continue
                 key = _dotted(where)
                 if key in datasets:
                     raise CheckpointError(f"{path!r} holds two values that are called '{key}'")
-                datasets[key] = _Dataset(where, _entry(node, size, f"'{where}' in {path!r}"))
+                datasets[key] = _Dataset(where, _entry(file, node, size, f"'{where}' in {path!r}"))
     except CheckpointError:
         raise
     except _FAULTS as error:
@@ -205,7 +206,11 @@ def _walk(root: Any, path: str) -> Iterator[tuple[str, Any]]:
             yield here, node
 
 
-def _entry(dataset: Any, size: int, what: str) -> Entry:
+def _text(file: Any, node: Any, name: str) -> str | None:
+    return hdf5_attributes.text_of(file, _h5py().h5o.get_info(node.id).addr, name)
+
+
+def _entry(file: Any, dataset: Any, size: int, what: str) -> Entry:
     h5py = _h5py()
     plan = dataset.id.get_create_plist()
     if dataset.is_virtual or plan.get_external_count():
@@ -216,11 +221,14 @@ def _entry(dataset: Any, size: int, what: str) -> Entry:
         raise CheckpointError(f"{what} has no shape")
     shape = tuple(int(n) for n in dataset.shape)
     check_shape(shape, what)
-    entry = Entry(shape, _dtype(dataset, what))
+    entry = Entry(shape, _dtype(file, dataset, what))
     stored = dataset.id.get_storage_size()
     packed = plan.get_layout() == h5py.h5d.CHUNKED
     if packed:
         check_expansion(entry.nbytes, size, what)
+        # A chunk is unpacked as a whole, however little of it is in the array.
+        chunk = math.prod(dataset.chunks or ()) * entry.dtype.itemsize
+        check_expansion(chunk, size, f"a chunk of {what}")
     if stored > size or (entry.nbytes and not stored) or (not packed and stored != entry.nbytes):
         raise CheckpointError(
             f"{what} should have {entry.nbytes} bytes of values, but {stored} are stored"
@@ -228,11 +236,11 @@ def _entry(dataset: Any, size: int, what: str) -> Entry:
     return entry
 
 
-def _dtype(dataset: Any, what: str) -> np.dtype[Any]:
+def _dtype(file: Any, dataset: Any, what: str) -> np.dtype[Any]:
     stored: np.dtype[Any] = dataset.dtype
     if native(stored) in NUMPY.values():
         return NUMPY[native(stored).name]
-    meant = EXTENSIONS.get(str(dataset.attrs.get("dtype")))
+    meant = EXTENSIONS.get(str(_text(file, dataset, "dtype")))
     if stored.type is not np.void or meant is None or meant.itemsize != stored.itemsize:
         raise CheckpointError(f"{what} has the dtype {stored}, which is no dtype of numbers")
     return meant

@@ -227,15 +227,15 @@ def _entry(tensor: _Tensor, path: str) -> Entry:
     check_shape(shape, what)
     entry = Entry(shape, dtype)
     if tensor.elsewhere:
-        return entry._replace(held="in another file")
+        return dataclasses.replace(entry, held="in another file")
     if tensor.typed or (tensor.raw is None and entry.size):
         if len(tensor.typed) != 1 or tensor.raw is not None:
             raise CheckpointError(f"{what} has no values, or more than once")
-        return entry._replace(held="typed values")
+        return dataclasses.replace(entry, held="typed values")
     start, size = tensor.raw or (0, 0)
     if size != entry.nbytes:
         raise CheckpointError(f"{what} should have {entry.nbytes} bytes of values, but has {size}")
-    return entry._replace(offset=start)
+    return dataclasses.replace(entry, offset=start)
 
 
 def _external(tensor: _Tensor, entry: Entry, path: str) -> tuple[Opened, Entry]:
@@ -251,7 +251,7 @@ def _external(tensor: _Tensor, entry: Entry, path: str) -> tuple[Opened, Entry]:
             f"'{tensor.name}' in {path!r} should have {entry.nbytes} bytes of values, which "
             f"{os.path.basename(other)!r} does not have at that place"
         )
-    return opened, entry._replace(offset=int(offset))
+    return opened, dataclasses.replace(entry, offset=int(offset))
 
 
 def _read_typed(cursor: Cursor, tensor: _Tensor, entry: Entry) -> NDArray[Any]:

@@ -16,12 +16,14 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Callable, Mapping, Sequence
+from types import EllipsisType
 from typing import NamedTuple
 
 from ansatz.core.errors import CheckpointError
 
-Axes = tuple[int, ...] | None
-"""The order of the axes, as NumPy's `transpose` takes it; `None` reverses them."""
+Axes = tuple[int | EllipsisType, ...] | None
+"""The order of the axes, as NumPy's `transpose` takes it, where `...` is those that are not named;
+`None` reverses them."""
 
 
 _SAME = "\0"  # No name has it.
@@ -50,7 +52,8 @@ class Rule:
             what the part found is replaced by, with `\1` for its groups. Without it the name stays;
             `None` leaves the entry out.
         transpose: true to reverse the axes; or their new order, such as `(3, 2, 0, 1)` for a
-            convolution of Keras.
+            convolution of Keras. `...` stands for the axes that are not named, in their order:
+            `(-1, -2, ...)` is the same for a kernel of any rank.
 
     Example:
         >>> import numpy as np
@@ -65,7 +68,7 @@ class Rule:
 
     pattern: str | re.Pattern[str]
     name: str | None = _SAME
-    transpose: bool | tuple[int, ...] = False
+    transpose: bool | tuple[int | EllipsisType, ...] = False
 
     def __call__(self, name: str) -> New:
         """What the entry called `name` becomes."""
@@ -82,7 +85,27 @@ class Rule:
         return New(name[: found.start()] + found.expand(self.name) + name[found.end() :], turns)
 
 
-def _axes(transpose: bool | tuple[int, ...]) -> Axes:
+def order_of(axes: Axes, rank: int) -> tuple[int, ...] | None:
+    """Where each axis of an array of so many comes from; `None` if it cannot be turned so.
+
+    Example:
+        >>> from ansatz.checkpoint.rename import order_of
+        >>> order_of((-1, -2, ...), 4)
+        (3, 2, 0, 1)
+    """
+    if axes is None:
+        return tuple(reversed(range(rank)))
+    named = [axis % rank for axis in axes if not isinstance(axis, EllipsisType) and rank]
+    rest = [axis for axis in range(rank) if axis not in named]
+    order: list[int] = []
+    for axis in axes:
+        order += rest if isinstance(axis, EllipsisType) else [axis]
+    sound = all(-rank <= axis < rank for axis in order)
+    order = [axis % rank for axis in order] if sound and rank else order
+    return tuple(order) if sorted(order) == list(range(rank)) else None
+
+
+def _axes(transpose: bool | tuple[int | EllipsisType, ...]) -> Axes:
     return None if transpose is True else tuple(transpose)  # type: ignore[arg-type]
 
 

@@ -8,6 +8,7 @@ comes after it: `rename=[rename_tables.GPT2, {"h.*": "blocks.*"}]`.
 from __future__ import annotations
 
 import re
+from types import EllipsisType
 
 from ansatz.checkpoint.rename import Rule, strip_prefix
 
@@ -49,10 +50,13 @@ GLUONCV: tuple[Rule, ...] = (
 )
 """Gluon and GluonCV: the names of normalisation layers; all layouts are PyTorch's already."""
 
+_KERNEL = (-1, -2, ...)  # (*kernel, in, out) becomes (out, in, *kernel), whatever its rank.
 _LAYER = r"(^|\.)(%s(?:_\d+)?)\.%d$"  # a layer as Keras names it, and the place of a weight in it
 
 
-def _keras(layer: str, *names: str, transpose: bool | tuple[int, ...] = False) -> list[Rule]:
+def _keras(
+    layer: str, *names: str, transpose: bool | tuple[int | EllipsisType, ...] = False
+) -> list[Rule]:
     """The names of a layer's weights, in Keras' order; the first of them is also turned."""
     turns = [transpose, *([False] * (len(names) - 1))]
     return [
@@ -63,24 +67,31 @@ def _keras(layer: str, *names: str, transpose: bool | tuple[int, ...] = False) -
 
 KERAS: tuple[Rule, ...] = (
     strip_prefix("layers."),
+    # A network within a network.
+    Rule(re.compile(r"(^|\.)((?:sequential|functional)(?:_\d+)?)\.layers\."), r"\1\2."),
     *_keras("dense", "weight", "bias", transpose=True),
-    # (*kernel, in, out)
-    *_keras("conv1d", "weight", "bias", transpose=(2, 1, 0)),
-    *_keras("conv2d", "weight", "bias", transpose=(3, 2, 0, 1)),
-    *_keras("conv3d", "weight", "bias", transpose=(4, 3, 0, 1, 2)),
+    # Transposed ones are (*kernel, out, in), and (in, out, *kernel) here.
+    *_keras(r"conv[123]d(?:_transpose)?", "weight", "bias", transpose=_KERNEL),
+    # (*kernel, in, 1), which is (in, 1, *kernel) here.
+    *_keras(r"depthwise_conv[12]d", "weight", "bias", transpose=(-2, -1, ...)),
     *_keras("batch_normalization", "weight", "bias", "running_mean", "running_var"),
-    *_keras("layer_normalization", "weight", "bias"),
+    *_keras("(?:layer|group)_normalization", "weight", "bias"),
+    *_keras("rms_normalization", "weight"),
     *_keras("embedding", "weight"),
 )
-"""Keras 3: `layers.dense_1.0` becomes `dense_1.weight`, with its axes as they are here."""
+"""Keras 3: `layers.dense_1.0` becomes `dense_1.weight`, with its axes as they are here.
+
+Keras tells weights by their place, so a layer without one of them (`scale=False`) is told wrongly.
+"""
 
 FLAX: tuple[Rule, ...] = (
     strip_prefix("params."),
     strip_prefix("batch_stats."),
-    Rule(re.compile(r"(^|\.)((?:Conv|[cC]onv)[^.]*)\.kernel$"), r"\1\2.weight", (3, 2, 0, 1)),
-    Rule(re.compile(r"(^|\.)kernel$"), r"\1weight", transpose=True),
+    # Flax and PyTorch go through the kernel of a transposed convolution in opposite directions,
+    # which no order of axes expresses. It keeps its name, so it is not loaded.
+    Rule(re.compile(r"^((?:.*\.)?(?!ConvTranspose)[^.]*\.)?kernel$"), r"\1weight", _KERNEL),
     Rule(re.compile(r"(^|\.)(scale|embedding)$"), r"\1weight"),
     Rule(re.compile(r"(^|\.)mean$"), r"\1running_mean"),
     Rule(re.compile(r"(^|\.)var$"), r"\1running_var"),
 )
-"""Flax Linen: `params.Dense_0.kernel` becomes `Dense_0.weight`; convolutions are taken as 2-D."""
+"""Flax Linen: `params.Dense_0.kernel` becomes `Dense_0.weight`, kernels of every rank turned."""

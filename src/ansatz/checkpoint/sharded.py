@@ -8,6 +8,7 @@ Face cache keeps beside its snapshots. The index and the files have to name the 
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from collections.abc import Callable
@@ -46,7 +47,7 @@ def open_index(path: str | os.PathLike[str], open_file: Callable[[str], Contents
         if entry is None:
             raise CheckpointError(f"{name!r} says that '{array}' is in {file!r}, which lacks it")
         # Its bytes are not in the index.
-        entries[array] = entry._replace(offset=None)
+        entries[array] = dataclasses.replace(entry, offset=None)
         at[array] = shards[file]
     for file, shard in shards.items():
         more = [array for array in shard.entries if told.get(array) != file]

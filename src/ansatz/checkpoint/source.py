@@ -12,7 +12,7 @@ import numpy as np
 
 from ansatz.checkpoint.contents import Contents
 from ansatz.checkpoint.formats import open_file
-from ansatz.checkpoint.rename import Axes, New, Rename, renaming
+from ansatz.checkpoint.rename import Axes, New, Rename, order_of, renaming
 from ansatz.checkpoint.ties import Alias, Ties
 from ansatz.core.errors import CheckpointError, TraceError
 from ansatz.core.operators import ArrayOperators
@@ -43,12 +43,13 @@ class Stored(NamedTuple):
         """
         shape = self.shape
         for axes in turns:
-            if axes is not None and sorted(axes) != list(range(len(shape))):
+            order = order_of(axes, len(shape))
+            if order is None:
                 raise CheckpointError(
                     f"a rule of rename gives '{self.name}' in {label} the axes {axes}, but its "
                     f"shape is {shape}"
                 )
-            shape = shape[::-1] if axes is None else tuple(shape[axis] for axis in axes)
+            shape = tuple(shape[axis] for axis in order)
         return self._replace(shape=shape, turns=(*self.turns, *turns))
 
 
@@ -80,7 +81,7 @@ class Source:
         stored = self.entries[name]
         array = self.fetch(stored.name)
         for axes in stored.turns:
-            array = array.transpose(axes)
+            array = array.transpose(order_of(axes, array.ndim))
         return array
 
     def with_aliases(self) -> Source:

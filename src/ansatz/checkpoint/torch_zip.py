@@ -2,8 +2,7 @@
 
 Read without PyTorch and without unpickling: `pickle_opcodes` interprets the pickle, and only what
 a checkpoint needs is known here, which is dicts, lists, tuples, numbers, text, and tensors upon
-storages. Every other name is refused, also those that `torch.load(weights_only=True)` allows for
-tensors of other kinds (quantised, sparse, nested).
+storages, also quantised and sparse ones (`torch_composed`). Every other name is refused.
 
 A tensor is a view of a storage: an offset, a shape and strides, all checked against the size of the
 storage before anything is read. Tensors that are the same view of the same storage are reported as
@@ -33,6 +32,7 @@ from ansatz.checkpoint.contents import (
 from ansatz.checkpoint.dtypes import EXTENSIONS, NUMPY
 from ansatz.checkpoint.pickle_opcodes import MAX_BYTES, Global, Meaning, interpret
 from ansatz.checkpoint.ties import Alias, Ties
+from ansatz.checkpoint.torch_composed import SCHEMES, Composed, Unread, quantised, sparse
 from ansatz.core.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -60,6 +60,12 @@ _STORAGES: dict[str, np.dtype[Any] | None] = {
     "ComplexDoubleStorage": NUMPY["complex128"],
     "UntypedStorage": None,
 }
+# Integers that only mean something with their scales.
+_QUANTISED = {
+    "QInt8Storage": NUMPY["int8"],
+    "QUInt8Storage": NUMPY["uint8"],
+    "QInt32Storage": NUMPY["int32"],
+}
 # What stands for itself and holds no tensor: it is named, and left out.
 _INERT = {
     "argparse.Namespace",
@@ -80,9 +86,15 @@ _REBUILDS = (
     "torch._utils._rebuild_parameter",
     "torch._utils._rebuild_parameter_with_state",
 )
+_QTENSOR = "torch._utils._rebuild_qtensor"
+_SPARSE = "torch._utils._rebuild_sparse_tensor"
+_META = "torch._utils._rebuild_meta_tensor_no_storage"
+_TYPED = "torch._tensor._rebuild_from_type_v2"
+_LAYOUT = "torch.serialization._get_layout"
+_TYPES = ("torch.Tensor", "torch.nn.parameter.Buffer", "torch.nn.parameter.Parameter")
 _SIZE = "torch.Size"
 _BYTES = "_codecs.encode"  # How protocol 2 writes bytes.
-_CALLS = {*_ORDERED, *_SETS, *_REBUILDS, _SIZE, _BYTES}
+_CALLS = {*_ORDERED, *_SETS, *_REBUILDS, _QTENSOR, _SPARSE, _META, _TYPED, _LAYOUT, _SIZE, _BYTES}
 _MAX_DEPTH = 64
 _MAX_LEAVES = 300_000
 _MAX_NAMES = 30_000_000  # characters in all names together
@@ -96,6 +108,7 @@ class _Storage(NamedTuple):
     dtype: np.dtype[Any] | None
     offset: int
     nbytes: int
+    quantised: bool = False
 
 
 class _Tensor(NamedTuple):
@@ -151,7 +164,12 @@ def open_torch(path: str | os.PathLike[str]) -> Contents:
     tensors, metadata, notes = _flattened(root, name)
     entries = {}
     for key, tensor in tensors.items():
-        check_expansion(_nbytes(tensor), opened.size, f"'{key}' in {name!r}")
+        parts = tensor.parts if isinstance(tensor, Composed) else ()
+        for part in (tensor, *parts):
+            check_expansion(_nbytes(part), opened.size, f"'{key}' in {name!r}")
+        if isinstance(tensor, Composed):
+            entries[key] = Entry(tensor.shape, tensor.dtype, held=tensor.kind)
+            continue
         offset = tensor.storage.offset + tensor.offset * tensor.dtype.itemsize
         plain = tensor.plain and not archive.big_endian
         held = "" if tensor.plain else "view"
@@ -162,13 +180,17 @@ def open_torch(path: str | os.PathLike[str]) -> Contents:
             what = f"'{asked}' in {name!r}"
             if entries[asked].offset is not None:
                 return read_plain(again, entries[asked], what)
-            return _read_view(again, tensors[asked], archive.big_endian, what)
+            held = tensors[asked]
+            if not isinstance(held, Composed):
+                return _read_view(again, held, archive.big_endian, what)
+            parts = [_read_view(again, part, archive.big_endian, what) for part in held.parts]
+        return held.read(parts, what)
 
     ties = _ties_of(tensors)
     return Contents(name, "torch", entries, fetch, metadata, ties, notes, archives=(name,))
 
 
-def _nbytes(tensor: _Tensor) -> int:
+def _nbytes(tensor: _Tensor | Composed) -> int:
     return Entry(tensor.shape, tensor.dtype).nbytes
 
 
@@ -243,9 +265,9 @@ class _Archive:
         module = name.module
         if text in _CALLS or text in _INERT:
             return name
-        if module in ("torch", "torch.storage") and name.name in _STORAGES:
+        if module in ("torch", "torch.storage") and name.name in {*_STORAGES, *_QUANTISED}:
             return name
-        if module == "torch" and name.name in _DTYPES:
+        if (module == "torch" and name.name in {*_DTYPES, *SCHEMES}) or text in _TYPES:
             return name
         raise self._refuse(name)
 
@@ -257,7 +279,7 @@ class _Archive:
             raise self._refuse(function if text else type(function).__name__)
         try:
             return self._meant(text, arguments)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, AttributeError, IndexError) as error:
             raise self._damaged(f"a call of {text} with impossible arguments") from error
 
     def _meant(self, text: str, arguments: tuple[Any, ...]) -> Any:
@@ -276,13 +298,39 @@ class _Archive:
             (sizes,) = arguments
             check_shape(sizes, f"a size in {self._path!r}")
             return tuple(sizes)
+        if text in (_QTENSOR, _SPARSE, _META, _TYPED, _LAYOUT):
+            return self._composed(text, arguments)
         if text == _REBUILDS[0]:
             return self._tensor(*arguments[:4], None, *arguments[6:])
         if text == _REBUILDS[1]:
             return self._tensor(*arguments[:4], *arguments[6:])
-        if not isinstance(arguments[0], _Tensor):
+        if not isinstance(arguments[0], _Tensor | Composed | Unread):
             raise TypeError("a parameter of what is no tensor")
         return arguments[0]
+
+    def _composed(self, text: str, arguments: tuple[Any, ...]) -> Any:
+        if text == _LAYOUT:
+            return arguments[0] if isinstance(arguments[0], str) else None
+        if text == _META:
+            return Unread("is a meta tensor, which has no values; save it from another device")
+        if text == _TYPED:
+            function, kind, inner = arguments[:3]
+            if str(kind) not in _TYPES or str(function) not in (*_REBUILDS, _QTENSOR, _SPARSE):
+                raise self._refuse(function if str(kind) in _TYPES else kind)
+            return self._meant(str(function), inner)
+        if text == _QTENSOR:
+            integers = self._tensor(*arguments[:4], integers=True)
+            self._check_tensors(arguments[4][1:3] if len(arguments[4]) > 3 else ())
+            return quantised(integers, arguments[4])
+        layout, data = arguments
+        self._check_tensors(data[: 2 if layout == "torch.sparse_coo" else 3])
+        size = data[2 if layout == "torch.sparse_coo" else 3]
+        check_shape(size, f"a sparse tensor in {self._path!r}")
+        return sparse(layout, data)
+
+    def _check_tensors(self, parts: tuple[Any, ...]) -> None:
+        if not all(isinstance(part, _Tensor) for part in parts):
+            raise TypeError("a tensor that is made of what are no tensors")
 
     def _spend(self, count: int) -> None:
         """One list may be named, and copied, again and again."""
@@ -292,7 +340,7 @@ class _Archive:
 
     def _state(self, target: Any, state: Any) -> Any:
         """A state dict carries version numbers as an attribute; they are of no use here."""
-        if isinstance(target, dict | _Inert | _Tensor):
+        if isinstance(target, dict | _Inert | _Tensor | Composed | Unread):
             return target
         raise self._refuse(type(target).__name__)
 
@@ -301,17 +349,17 @@ class _Archive:
             raise self._damaged("something stored elsewhere that is no storage")
         kind, storage, key, _, count = identifier
         text = storage.name if isinstance(storage, Global) else ""
-        if kind != "storage" or text not in _STORAGES or not isinstance(key, str):
+        if kind != "storage" or text not in {*_STORAGES, *_QUANTISED} or not isinstance(key, str):
             raise self._damaged("something stored elsewhere that is no storage")
         if not (key.isascii() and key.isdigit()) or type(count) is not int or count < 0:
             raise self._damaged(f"an impossible storage, {key[:40]!r}")
         member = self._members.get(f"{self._prefix}data/{key}")
-        dtype = _STORAGES[text]
+        dtype = _STORAGES.get(text) or _QUANTISED.get(text)
         nbytes = count * (dtype.itemsize if dtype else 1)
         if member is None or member.deflated or member.size != nbytes:
             there = "is not there" if member is None else f"has {member.size}"
             raise self._damaged(f"a storage of {nbytes} bytes, but 'data/{key}' {there}")
-        made = _Storage(key, dtype, member.offset, nbytes)
+        made = _Storage(key, dtype, member.offset, nbytes, text in _QUANTISED)
         if self._storages.setdefault(key, made) != made:
             raise self._damaged(f"the storage '{key}' with two dtypes")
         return made
@@ -325,8 +373,9 @@ class _Archive:
         dtype: Any = None,
         bits: Any = None,
         *_: Any,
+        integers: bool = False,
     ) -> _Tensor:
-        if not isinstance(storage, _Storage):
+        if not isinstance(storage, _Storage) or storage.quantised is not integers:
             raise TypeError("a tensor upon no storage")
         chosen = storage.dtype if dtype is None else _DTYPES.get(getattr(dtype, "name", ""))
         if chosen is None:
@@ -360,9 +409,11 @@ class _Archive:
 # -- names and ties -------------------------------------------------------------------------------
 
 
-def _flattened(root: Any, path: str) -> tuple[dict[str, _Tensor], dict[str, str], tuple[str, ...]]:
+def _flattened(
+    root: Any, path: str
+) -> tuple[dict[str, _Tensor | Composed], dict[str, str], tuple[str, ...]]:
     """Tensors and plain values by name, and what was left out."""
-    tensors: dict[str, _Tensor] = {}
+    tensors: dict[str, _Tensor | Composed] = {}
     metadata: dict[str, str] = {}
     inert: list[str] = []
     left = [_MAX_LEAVES, _MAX_NAMES]
@@ -384,8 +435,10 @@ def _flattened(root: Any, path: str) -> tuple[dict[str, _Tensor], dict[str, str]
                 visit(held, (*names, str(i)))
         elif name in tensors or name in metadata:
             raise CheckpointError(f"{path!r} holds two values that are both called '{name}'")
-        elif isinstance(value, _Tensor):
+        elif isinstance(value, _Tensor | Composed):
             tensors[name] = value
+        elif isinstance(value, Unread):
+            raise CheckpointError(f"'{name}' in {path!r} {value.reason}; nothing was loaded")
         elif isinstance(value, int | float | None) or (
             isinstance(value, str) and len(value) <= _MAX_TEXT
         ):
@@ -393,8 +446,9 @@ def _flattened(root: Any, path: str) -> tuple[dict[str, _Tensor], dict[str, str]
         else:
             inert.append(f"'{name}' ({value if isinstance(value, Global) else _kind(value)})")
 
-    visit(root, ("0",) if isinstance(root, _Tensor) else ())
-    if isinstance(root, _Tensor):
+    alone = isinstance(root, _Tensor | Composed | Unread)
+    visit(root, ("0",) if alone else ())
+    if alone:
         metadata = {"ansatz.arrays": json.dumps({"kind": "array", "names": ["0"]})}
     if "\0" in "".join(tensors):
         raise CheckpointError(f"{path!r} holds a name with NUL")
@@ -406,12 +460,12 @@ def _kind(value: Any) -> str:
     return value.name if isinstance(value, _Inert) else type(value).__name__
 
 
-def _ties_of(tensors: dict[str, _Tensor]) -> Ties:
+def _ties_of(tensors: dict[str, _Tensor | Composed]) -> Ties:
     """Which names are the same view of the same storage."""
     first: dict[tuple[Any, ...], str] = {}
     ties: Ties = {}
     for name, tensor in tensors.items():
-        if 0 in tensor.shape:
+        if 0 in tensor.shape or isinstance(tensor, Composed):
             continue
         kept = first.get(tensor.identity)
         transposed = first.get(tensor.flipped.identity) if kept is None else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, BinaryIO, Protocol
 
 import jax
@@ -104,6 +104,32 @@ def check_gathered(name: str, array: Any, path: str) -> None:
             f"{path!r} was not written: '{name}' is spread over several processes, of which this "
             "one sees only a part; gather it first"
         )
+
+
+def keys_of(names: Iterable[str], path: str) -> dict[str, tuple[str, ...]]:
+    """Where each name stands in a tree of dicts: dots separate the keys.
+
+    Args:
+        names: the names.
+        path: the file, for messages.
+
+    Raises:
+        CheckpointError: a name goes on where another one ends.
+
+    Example:
+        >>> from ansatz.checkpoint.writing import keys_of
+        >>> keys_of(["0.weight", "0.bias"], "net.msgpack")["0.bias"]
+        ('0', 'bias')
+    """
+    keys = {name: tuple(name.split(".")) for name in names}
+    ends = set(keys.values())
+    for name, parts in keys.items():
+        if any(parts[:i] in ends for i in range(1, len(parts))):
+            raise CheckpointError(
+                f"{path!r} was not written: '{name}' goes on where another name ends, and a place "
+                "in a tree is either an array or a dict; pass rename"
+            )
+    return keys
 
 
 def nbytes_of(array: Any) -> int:
