@@ -40,9 +40,15 @@ HANDED_OUT = {
 }
 
 
+@pytest.fixture(scope="module")
+def step():
+    """Shared by networks of one structure, so compiled once."""
+    return az.jit(sgd)
+
+
 @pytest.mark.parametrize("kind", HANDED_OUT)
-def test_what_was_handed_out_stays_alive_and_unchanged(kind):
-    net, step = network(), az.jit(sgd)
+def test_what_was_handed_out_stays_alive_and_unchanged(kind, step):
+    net = network()
     step(net, X)
     held = HANDED_OUT[kind](net)
     before = read_everything(held)
@@ -61,8 +67,8 @@ def test_an_array_read_after_each_step_stays_alive():
     assert not any((a == b).all() for a, b in itertools.pairwise(seen))
 
 
-def test_an_array_that_was_assigned_stays_alive():
-    net, step = network(), az.jit(sgd)
+def test_an_array_that_was_assigned_stays_alive(step):
+    net = network()
     mine = jnp.ones((5, 5))
     net.layers[0].weight.value = mine
     step(net, X)
@@ -70,8 +76,8 @@ def test_an_array_that_was_assigned_stays_alive():
     assert mine.tolist() == jnp.ones((5, 5)).tolist()
 
 
-def test_an_array_copied_from_another_network_stays_alive_in_both():
-    net, other, step = network(), network(), az.jit(sgd)
+def test_an_array_copied_from_another_network_stays_alive_in_both(step):
+    net, other = network(), network()
     net.layers[0].weight.value = other.layers[0].weight.value
     net.collect_params().set({"layers.3.bias": other.layers[3].bias.value})
     before = read_everything(other.state_dict())
@@ -184,8 +190,8 @@ def test_memory_of_written_cells_is_given_away():
     assert not own.is_deleted()
 
 
-def test_a_trace_that_fails_leaves_every_cell_intact():
-    net, step = network(), az.jit(sgd)
+def test_a_trace_that_fails_leaves_every_cell_intact(step):
+    net = network()
     step(net, X)
     before = read_everything(net.state_dict())
 
@@ -219,9 +225,9 @@ def test_debug_nans_finds_the_operation_and_leaves_every_cell_intact(late):
     assert state.value.tolist() == [0, 0, 0]
 
 
-def test_donation_does_not_change_what_is_computed():
+def test_donation_does_not_change_what_is_computed(step):
     net, other = network(), network()
-    donating, keeping = az.jit(sgd), az.jit(sgd, donate=False)
+    keeping = az.jit(sgd, donate=False)
     for seed in range(3):
         x = inputs(seed=seed)
-        assert_allclose(donating(net, x), keeping(other, x), rtol=1e-6)
+        assert_allclose(step(net, x), keeping(other, x), rtol=1e-6)

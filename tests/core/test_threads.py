@@ -47,20 +47,28 @@ def train(step, index):
     return jax.tree.map(np.asarray, net.state_dict())
 
 
+@pytest.fixture(scope="module")
+def alone():
+    """What each thread has to reach: the same steps, one network after the other."""
+    step = az.jit(sgd)
+    return [train(step, index) for index in range(THREADS)]
+
+
 def assert_trees_close(one, other):
     for path, value in one.items():
         assert_allclose(value, other[path], rtol=1e-5, atol=1e-7)
 
 
-def test_threads_step_their_own_networks_with_one_shared_function():
+def test_threads_step_their_own_networks_with_one_shared_function(alone):
     step = az.jit(sgd)
-    for index, result in enumerate(in_threads(lambda index: train(step, index))):
-        assert_trees_close(result, train(az.jit(sgd), index))
+    for result, expected in zip(in_threads(lambda index: train(step, index)), alone, strict=True):
+        assert_trees_close(result, expected)
 
 
-def test_threads_step_their_own_networks_with_functions_of_their_own():
-    for index, result in enumerate(in_threads(lambda index: train(az.jit(sgd), index))):
-        assert_trees_close(result, train(az.jit(sgd), index))
+def test_threads_step_their_own_networks_with_functions_of_their_own(alone):
+    results = in_threads(lambda index: train(az.jit(sgd), index))
+    for result, expected in zip(results, alone, strict=True):
+        assert_trees_close(result, expected)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +144,7 @@ def test_random_streams_of_two_threads_are_those_of_one():
             assert_array_equal(one, other)
 
 
-def test_networks_that_are_built_meanwhile_disturb_nobody():
+def test_networks_that_are_built_meanwhile_disturb_nobody(alone):
     step = az.jit(sgd)
     stop = threading.Event()
 
@@ -151,4 +159,4 @@ def test_networks_that_are_built_meanwhile_disturb_nobody():
     finally:
         stop.set()
         builder.join()
-    assert_trees_close(result, train(az.jit(sgd), 0))
+    assert_trees_close(result, alone[0])
