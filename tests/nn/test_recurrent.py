@@ -82,6 +82,7 @@ def test_the_stated_derivative_is_the_derivative(kind):
     layer.settle_shapes(x)
     state = {path: value * 2 for path, value in layer.state_dict().items()}
 
+    @jax.jit
     def outputs(state, x):
         y, last = az.functional_call(layer, state, x, lengths=lengths)
         return sum((leaf**2).sum() for leaf in jax.tree.leaves((y, last)))
@@ -123,7 +124,7 @@ def test_what_stands_behind_the_end_of_a_sequence_never_matters():
         y, h = layer(x, lengths=lengths)
         return (y**2).sum() + h.sum()
 
-    for path, gradient in az.grad(loss)(layer, spoiled).items():
+    for path, gradient in az.jit(az.grad(loss))(layer, spoiled).items():
         assert jnp.isfinite(gradient).all(), path
 
 
@@ -294,7 +295,7 @@ def test_nothing_is_a_valid_input(shape):
     y, (h, _) = layer(jnp.zeros(shape))
     assert y.shape == (*shape[:2], 4)
     assert h.shape == (1, shape[0], 4)
-    gradients = az.grad(lambda layer: layer(jnp.zeros(shape))[0].sum())(layer)
+    gradients = az.jit(az.grad(lambda layer: layer(jnp.zeros(shape))[0].sum()))(layer)
     assert all(jnp.isfinite(gradient).all() for gradient in gradients.values())
 
 

@@ -31,23 +31,24 @@ def test_all_derivatives_are_those_of_the_plain_formula(axes, ones):
 
         return loss
 
-    arguments = x, weight, bias
-    close(of(standardized)(*arguments), of(plain)(*arguments), rtol=1e-4)
-    found = jax.grad(of(standardized), (0, 1, 2))(*arguments)
-    expected = jax.grad(of(plain), (0, 1, 2))(*arguments)
-    for a, b in zip(found, expected, strict=True):
-        close(a, b, rtol=1e-3, atol=1e-4)
-    # Forward over reverse: the derivative of the derivative.
-    found, expected = (
-        jax.jvp(jax.grad(of(function)), arguments, (tangent, weight, bias))[1]
-        for function in (standardized, plain)
-    )
-    close(found, expected, rtol=1e-3, atol=1e-3)
+    def all_derivatives(function, *arguments):
+        gradient = jax.grad(of(function), (0, 1, 2))
+        # Forward over reverse: the derivative of the derivative.
+        _, twice = jax.jvp(jax.grad(of(function)), arguments, (tangent, weight, bias))
+        return of(function)(*arguments), gradient(*arguments), twice
+
+    run = jax.jit(all_derivatives, static_argnums=0)
+    (loss, grads, twice), expected = (run(f, x, weight, bias) for f in (standardized, plain))
+    close(loss, expected[0], rtol=1e-4)
+    for found, wanted in zip(grads, expected[1], strict=True):
+        close(found, wanted, rtol=1e-3, atol=1e-4)
+    close(twice, expected[2], rtol=1e-3, atol=1e-3)
 
 
 def test_the_derivative_of_the_root_mean_square_is_right_in_both_modes():
     x = np.random.default_rng(0).normal(size=(3, 4)).astype("float32")
-    check_grads(lambda x: scaled_to_unit(x, (-1,), 0.1), (x,), order=2, rtol=1e-2, atol=1e-2)
+    scaled = jax.jit(lambda x: scaled_to_unit(x, (-1,), 0.1))
+    check_grads(scaled, (x,), order=2, rtol=1e-2, atol=1e-2)
 
 
 @pytest.mark.parametrize("shape", [(4096, 3), (8, 16, 16, 2)])
