@@ -178,7 +178,7 @@ def test_an_iterator_that_starts_anew_by_itself_is_accepted():
     ("source", "message"),
     [
         ([], "no batches to train on: list gave none"),
-        ([X], r"pair \(x, y\), got ndarray of shape \(8, 3\)"),
+        ([X], r"pair \(x, y\), got float32\[8, 3\]"),
         ([(X, Y, Y)], r"pair \(x, y\), got a tuple of 3"),
         (3, r"got int.*train\.batches"),
         (lambda epoch: None, "got NoneType"),
