@@ -72,7 +72,7 @@ def run(
     scaled = prepared(kind, weights, dtype, wide)
     if valid is not None:
         x = jnp.where(valid, x, jnp.zeros((), x.dtype))  # NaN in the padding must not spread.
-    state = tuple(part.astype(wide) for part in state)
+    state = _varying_alike(tuple(part.astype(wide) for part in state), (x, scaled))
     h, last = _loop(kind, reverse, x.astype(dtype), state, scaled, valid)
     if valid is not None:
         h = jnp.where(valid, h, jnp.zeros((), h.dtype))
@@ -83,6 +83,8 @@ def _pieces(xs: Any) -> tuple[Any, Any]:
     """Arrays of all steps as pieces of equal length, stacked, and the rest; each may be `None`."""
     steps, batch = jax.tree.leaves(xs)[0].shape[:2]
     size = _steps_at_once(steps, batch)
+    if size is None:
+        return None, xs
     whole = steps // size * size if size < steps else 0
     equal = jax.tree.map(lambda x: x[:whole].reshape(whole // size, size, *x.shape[1:]), xs)
     rest = jax.tree.map(lambda x: x[whole:], xs)
@@ -112,15 +114,40 @@ def _joined(equal: Any, rest: Any) -> Any:
     return equal if rest is None else jnp.concatenate([equal, rest])
 
 
-def _steps_at_once(steps: int, batch: int) -> int:
-    return steps if jax.default_backend() != "cpu" else max(1, ROWS_AT_ONCE // max(1, batch))
+def _steps_at_once(steps: Any, batch: Any) -> int | None:
+    """How many steps make a piece; `None` for all of them."""
+    known = isinstance(steps, int) and isinstance(batch, int)  # What is exported may be symbolic.
+    if not known or jax.default_backend() != "cpu":
+        return None
+    size: int = max(1, ROWS_AT_ONCE // max(1, batch))
+    return size
 
 
 def _scan_steps(
     one: Callable[[Any, Any], tuple[Any, Any]], carry: Any, xs: Any, reverse: bool
 ) -> Any:
     steps = jax.tree.leaves(xs)[0].shape[0]
-    return jax.lax.scan(one, carry, xs, reverse=reverse, unroll=TURNS if steps >= 2 * TURNS else 1)
+    unroll = TURNS if isinstance(steps, int) and steps >= 2 * TURNS else 1
+    return jax.lax.scan(one, carry, xs, reverse=reverse, unroll=unroll)
+
+
+def _varying_alike(state: State, others: Any) -> State:
+    """The state, marked as differing between shards if anything does that meets it in the loop."""
+    every: frozenset[str] = frozenset().union(
+        *(_varies_over(leaf) for leaf in jax.tree.leaves((state, others)))
+    )
+
+    def marked(part: jax.Array) -> jax.Array:
+        missing = tuple(every - _varies_over(part))
+        return jax.lax.pcast(part, missing, to="varying") if missing else part
+
+    return tuple(marked(part) for part in state)
+
+
+def _varies_over(x: Any) -> frozenset[str]:
+    """Over which axes of a mesh `x` differs, inside `jax.shard_map`."""
+    axes: frozenset[str] = jax.typeof(x).manual_axis_type.varying
+    return axes
 
 
 def _contribution(x: jax.Array, weights: Weights, dtype: Any) -> Any:
@@ -206,6 +233,7 @@ def _loop_jvp(
         jnp.zeros_like(part) if tangent is None else tangent
         for part, tangent in zip(state, dstate, strict=True)
     )
+    start = _varying_alike(start, (x, state, weights, dx, dweights))
     given = _pieces((x, dx, valid))
     both = tuple(None if piece is None else (*piece, *found[i]) for i, piece in enumerate(given))
     dlast, dh = _scan_pieces(some_linearly, start, both, reverse=reverse)
