@@ -22,7 +22,7 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 # The tests spend their time compiling small programs that run once, so LLVM optimises less.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
-QUICKLY = os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] == "1"
+QUICKLY = os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"].lower() in ("1", "true", "yes", "on")
 # What is compiled as for users: the numbers of other frameworks, and programs that run for long.
 OPTIMIZED = ("tests/parity", "tests/examples")
 
@@ -68,7 +68,10 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     import jax  # Not before the variables are set.
 
     optimized = any(item.path.is_relative_to(item.config.rootpath / name) for name in OPTIMIZED)
-    jax.config.update("jax_disable_most_optimizations", QUICKLY and not optimized)
+    quickly = QUICKLY and not optimized
+    if quickly != jax.config.read("jax_disable_most_optimizations"):
+        jax.config.update("jax_disable_most_optimizations", quickly)
+        jax.clear_caches()  # JAX would use again what was compiled in the other way.
 
 
 @pytest.fixture(scope="module")

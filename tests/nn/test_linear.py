@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 
 import ansatz as az
 from ansatz import init, nn
-from ansatz.nn.linear import affine
 from tests.nn.reference import COMPILED, close
 
 
@@ -196,23 +195,3 @@ def test_bilinear_wants_inputs_that_agree_in_all_axes_but_the_last():
     assert repr(nn.Bilinear(4, activation="glu", use_bias=False)) == (
         "Bilinear(None × None -> 4, glu, use_bias=False)"
     )
-
-
-def test_products_large_enough_for_the_faster_gradient_have_the_derivatives_of_a_product():
-    rng = np.random.default_rng(0)
-    x, w = (rng.normal(size=shape).astype(np.float32) for shape in ((512, 128), (256, 128)))
-    cotangent = rng.normal(size=(512, 256)).astype(np.float32)
-    layer = nn.Dense(256, 128, use_bias=False)
-
-    def product(x, w):
-        return affine(x, w, None, None, False)
-
-    layer.weight.value = w
-    y, backward = jax.vjp(product, x, w)
-    dx, dw = backward(cotangent)
-    np.testing.assert_allclose(layer(x), x @ w.T, rtol=1e-4, atol=1e-4)
-    np.testing.assert_allclose(y, x @ w.T, rtol=1e-4, atol=1e-4)
-    np.testing.assert_allclose(dx, cotangent @ w, rtol=1e-4, atol=2e-4)
-    np.testing.assert_allclose(dw, cotangent.T @ x, rtol=1e-4, atol=2e-4)
-    _, tangent = jax.jvp(product, (x, w), (x, w))
-    np.testing.assert_allclose(tangent, 2 * (x @ w.T), rtol=1e-4, atol=2e-4)

@@ -24,7 +24,6 @@ from ansatz.nn.activation_functions import (
     spelled,
 )
 from ansatz.nn.bias import FanInUniformOfWeight
-from ansatz.nn.matmul import times_transposed
 from ansatz.nn.sharing import Params, share
 from ansatz.nn.sizes import checked_size, checked_width, size_along
 
@@ -306,21 +305,8 @@ def affine(
         # XLA's CPU backend multiplies matrices faster than it contracts over several axes, above
         # all for the gradient of the weight. Elsewhere the axes stay apart, for sharding.
         x = x.reshape(math.prod(leading), x.shape[-1])
-    y = _times_transposed(x, weight)
+    y = x @ weight.T
     if bias is not None:
         y = y + bias
     y = y.reshape(*leading, weight.shape[0])
     return y if activation is None else by_name(activation)(y)
-
-
-_MANY_PRODUCTS = 2**24
-"""From so many on, the faster gradient of the weight is worth the copy that it takes."""
-
-
-def _times_transposed(x: jax.Array, weight: jax.Array) -> jax.Array:
-    """`x Wᵀ`, in the way whose gradient is fast where the product is large."""
-    if jax.default_backend() != "cpu" or x.ndim != 2 or x.size * weight.shape[0] < _MANY_PRODUCTS:
-        return x @ weight.T
-    dtype = jnp.result_type(x, weight)
-    y = times_transposed(x.astype(dtype), weight.astype(dtype))
-    return y.astype(dtype)

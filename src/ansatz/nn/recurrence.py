@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ansatz.nn.matmul import flipped, times_transposed
+from ansatz.nn.matmul import dot, flipped
 
 State = tuple[jax.Array, ...]
 """`(h,)`, or `(h, c)` for an LSTM; each of shape `(batch, size)`."""
@@ -224,7 +224,7 @@ def step(kind: str, x: jax.Array, state: State, weights: Weights) -> State:
     dtype, wide = dtypes(x, state, weights)
     scaled = prepared(kind, weights, dtype, wide)
     rows = flattened(x.astype(dtype))
-    a = plus(times_transposed(rows, scaled.weight_ih), scaled.bias_ih)
+    a = plus(dot(rows, scaled.weight_ih, wide), scaled.bias_ih)
     flat = tuple(flattened(part.astype(wide)) for part in state)
     new, _ = advance(kind, a, flat, for_loop(scaled), None)
     return tuple(part.astype(dtype).reshape(*x.shape[:-1], part.shape[-1]) for part in new)
