@@ -14,7 +14,7 @@ from ansatz.nn.channel_norm import ChannelNorm, RunningNorm
 from ansatz.nn.precision import at_least_float32, floating_dtype_of
 from ansatz.nn.sharing import Params
 from ansatz.nn.sizes import checked_size
-from ansatz.nn.standardize import affine, along, standardized
+from ansatz.nn.standardize import along, standardized
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
@@ -206,9 +206,7 @@ def _normalize_groups(
     axis: int,
     eps: float,
 ) -> jax.Array:
-    size = x.shape[axis] // groups
-    parted = at_least_float32(x).reshape(*x.shape[:axis], groups, size, *x.shape[axis + 1 :])
-    axes = tuple(other for other in range(1, parted.ndim) if other != axis)
-    z, _, _ = standardized(parted, axes, eps)
-    y = affine(z.reshape(x.shape), along(weight, x.ndim, axis), along(bias, x.ndim, axis))
+    axes = tuple(other for other in range(1, x.ndim) if other != axis)
+    scale, shift = along(weight, x.ndim, axis), along(bias, x.ndim, axis)
+    y, _, _ = standardized(at_least_float32(x), axes, eps, scale, shift, (axis, groups))
     return y.astype(floating_dtype_of(x))
