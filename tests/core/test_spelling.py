@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import pytest
 
 import ansatz as az
-from ansatz import nn
+from ansatz import init, nn
 
 
 @pytest.mark.parametrize(
@@ -24,6 +24,23 @@ from ansatz import nn
         (lambda: nn.ReLU(inplace=True), "leave it out"),
         (lambda: nn.ReLU(True), "ReLU takes nothing by position"),
         (lambda: nn.LSTM(8, 32), "LSTM takes hidden_size by position, got 2 values; give others"),
+        (lambda: nn.Dense(8, param_dtype="float32"), "it is called 'dtype' here"),
+        (lambda: nn.MultiHeadAttention(8, 2, key_dim=4), "it is called 'head_units' here"),
+        (lambda: nn.MultiHeadAttention(8, 2, in_features=8), "leave it out: the first input"),
+        (lambda: nn.BatchNorm(in_channels=8), "it is called 'channels' here"),
+        (lambda: nn.LSTM(8, layout="NTC"), "it is batch_first= of recurrent layers"),
+        (lambda: nn.LSTM(8, activation="relu"), "what it computes is fixed"),
+        (lambda: nn.RNN(8, activation="relu"), "it is called 'nonlinearity' here"),
+        (lambda: nn.LSTM(8, return_sequences=True), "y[:, -1] is the last"),
+        (lambda: nn.weight_norm(nn.Dense(8), dim=0), "weight_norm has no option 'dim'; it is"),
+        (lambda: az.lora(nn.Dense(8), "weight", r=4), "it is called 'rank' here"),
+        (lambda: az.lora(nn.Dense(8), "weight", lora_alpha=4), "it is called 'alpha' here"),
+        (lambda: az.lora(nn.Dense(8), target_modules="*"), "it is called 'select' here"),
+        (lambda: az.jit(abs, static_argnums=0), "jit has no option 'static_argnums'; it is"),
+        (lambda: init.Normal(std=0.1), "Normal has no option 'std'; it is called 'sigma' here"),
+        (lambda: init.Normal(stddev=0.1), "it is called 'sigma' here"),
+        (lambda: init.TruncatedNormal(stddev=0.1), "it is called 'std' here"),
+        (lambda: init.Xavier(gain=2), "magnitude= here: 3 * gain**2"),
         (lambda: nn.Identity(3), "Identity takes nothing by position"),
     ],
 )
@@ -61,6 +78,14 @@ def test_copies_are_made_without_arguments():
     ("call", "hint"),
     [
         (lambda net: net(jnp.ones((2, 3)), training=False), "net.train() or net.eval()"),
+        (lambda net: net(jnp.ones((2, 3)), tgt_mask=None), "mask=~tgt_mask"),
+        (lambda net: net(jnp.ones((2, 3)), is_causal=True), "option of the layer: causal=True"),
+        (lambda net: net(jnp.ones((2, 3)), hx=None), "hx: it is state= here"),
+        (lambda net: net(jnp.ones((2, 3)), initial_state=None), "it is state= here"),
+        (lambda net: net(jnp.ones((2, 3)), seq_lengths=None), "it is lengths= here"),
+        (lambda net: net(jnp.ones((2, 3)), sequence_length=None), "it is lengths= here"),
+        (lambda net: net(jnp.ones((2, 3)), use_running_average=True), "net.eval() or net.train()"),
+        (lambda net: net(jnp.ones((2, 3)), decode=True), "nn.decoding(net, batch, length)"),
         (lambda net: net(), "Dense: it is called with (x)"),
         (lambda net: net([[1.0, 2.0, 3.0]]), "Dense: an input is a list, not an array"),
         (lambda net: net((jnp.ones((2, 3)), 0)), "nn.Lambda(lambda y: y[0])"),
@@ -93,6 +118,28 @@ def test_attributes_of_other_libraries_are_errors_that_say_what_to_write():
         _ = net[0].weight.trainabel
     assert not hasattr(net[0].weight, "requires_grad")
     assert net[0].weight.trainable
+
+
+@pytest.mark.parametrize(
+    ("read", "here"),
+    [
+        (lambda net: net.hybridize, "az.jit(f)(net, x)"),
+        (lambda net: net.init, "net.initialize(seed=0)"),
+        (lambda net: net.reset_ctx, "not needed: values are on JAX's default device"),
+        (lambda net: net.collect_params().reset_ctx, "not needed: values are on"),
+        (lambda net: net.begin_state, "not needed: layer(x) begins with zeros"),
+        (lambda net: net.kernel, "weight, with the outputs"),
+        (lambda net: net.weight.numel, "p.size"),
+        (lambda net: net.weight.data.normal_, "init.normal_(p)"),
+        (lambda net: net.weight.data.fill_, "p.data[:] = number"),
+        (lambda net: net.weight.zero_, "init.zeros_(p)"),
+    ],
+)
+def test_the_hint_is_a_sentence(read, here):
+    net = nn.Dense(3, in_units=2)
+    with pytest.raises(AttributeError) as caught:
+        read(net)
+    assert f"; here it is {here}" in str(caught.value)
 
 
 def test_a_property_that_fails_says_so_itself():

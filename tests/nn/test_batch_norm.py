@@ -85,7 +85,7 @@ def test_training_on_less_than_two_values_is_refused(shape):
 
 def test_another_number_of_channels_is_refused_also_without_scale_and_shift():
     layer = nn.BatchNorm(3, use_weight=False, use_bias=False)
-    with pytest.raises(az.ShapeError, match=r"\(3,\).*\(2,\)"):
+    with pytest.raises(az.ShapeError, match=r"it has 3 channels along axis -1, but .* \(\d+, 2\)"):
         layer(BATCH)
 
 

@@ -81,7 +81,7 @@ def test_an_example_without_a_batch_axis_is_refused(layer):
 
 
 def test_a_declared_number_of_channels_is_checked_also_without_parameters():
-    with pytest.raises(az.ShapeError, match="normalises 4 channels"):
+    with pytest.raises(az.ShapeError, match="it has 4 channels along axis"):
         nn.InstanceNorm(4)(jnp.ones((2, 5, 3)))
 
 

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 import ansatz as az
+from ansatz import nn
 from ansatz.nn.sizes import checked_size, checked_width, size_along
 
 
@@ -22,3 +23,13 @@ def test_anything_else_is_refused_by_name():
         checked_size("units", 2.5)
     with pytest.raises(ValueError, match="units cannot be negative"):
         checked_size("units", -1)
+
+
+@pytest.mark.parametrize(
+    "layer", [nn.BatchNorm(3), nn.GroupNorm(3, 3), nn.InstanceNorm(3), nn.PReLU(3)], ids=repr
+)
+def test_channels_that_come_first_are_noticed(layer):
+    with pytest.raises(az.ShapeError, match="channels come first, build the layer with axis=1"):
+        layer(jnp.ones((2, 3, 4, 5)))
+    with pytest.raises(az.ShapeError, match=r"3 channels along axis -1.*; check the axis and the"):
+        layer(jnp.ones((2, 4)))

@@ -18,6 +18,9 @@ X = jnp.ones((2, 3))
     [
         ("CrossEntropyLoss", "nn.softmax_cross_entropy"),
         ("ModuleList", "a plain list"),
+        ("PixelShuffle", "a line of jnp"),
+        ("Unflatten", "nn.Lambda(lambda x: x.reshape("),
+        ("compact", "layers made in __init__"),
         ("Dropout2d", "nn.Dropout(rate, axes=(2, 3))"),
         ("SpatialDropout1D", "nn.Dropout(rate, axes=...)"),
         ("Parameter", "az.Parameter"),
@@ -52,7 +55,11 @@ def test_hints_name_only_what_is_there():
 def test_options_are_hinted_at_only_if_some_layer_has_them():
     taken = {
         name
-        for found in (getattr(nn, name) for name in nn.__all__)
+        for found in (
+            *(getattr(nn, name) for name in nn.__all__),
+            *(getattr(init, name) for name in init.__all__),
+            *(az.jit, az.lora),
+        )
         if callable(found)
         for name in inspect.signature(
             found.__init__ if inspect.isclass(found) else found
@@ -87,6 +94,7 @@ def test_an_option_of_a_function_elsewhere_is_an_error_with_its_name_here(call, 
         (az, "inference_mode", "net.eval()"),
         (az, "manual_seed", "az.seed"),
         (az, "optim", "optax"),
+        (az, "Rngs", "not needed: net.initialize(seed=0)"),
         (az, "Dense", "az.nn.Dense"),
         (init, "Zero", "init.Zeros()"),
         (init, "One", "init.Ones()"),

@@ -11,6 +11,7 @@ from ansatz.core.initialize import InitReport, initialize
 from ansatz.core.node import Node, standing_in
 from ansatz.core.parameter import Parameter
 from ansatz.core.paths import Selector, find, matches, names_of, warn_unmatched
+from ansatz.core.spelling import no_attribute
 
 
 class ParameterDict(Mapping[str, Parameter]):
@@ -61,6 +62,10 @@ class ParameterDict(Mapping[str, Parameter]):
             f"no parameter stands at '{path}'{did_you_mean(path, every)} "
             f"(there are: {', '.join(every) or 'none'})"
         )
+
+    def __getattr__(self, name: str) -> Any:
+        # Only called for what is missing.
+        raise no_attribute(self, name, dir(type(self)))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._held)

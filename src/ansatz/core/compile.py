@@ -32,6 +32,7 @@ from ansatz.core.errors import RecompilationWarning, TraceError
 from ansatz.core.frame import at_top_level, current
 from ansatz.core.node import Node
 from ansatz.core.program import Outgrown, Plan, Program, debugging_nans
+from ansatz.core.spelling import hinted
 
 _MANY_PROGRAMS = 16
 _MOST_TRACES = 12
@@ -232,6 +233,7 @@ def jit(
 def jit(
     *, static_argnames: str | Sequence[str] = (), donate: bool = True
 ) -> Callable[[Callable[..., Any]], Compiled]: ...
+@hinted()
 def jit(
     function: Callable[..., Any] | None = None,
     *,

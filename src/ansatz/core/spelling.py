@@ -15,6 +15,7 @@ from ansatz.core.errors import did_you_mean
 
 _OPTIONS: Mapping[str, tuple[str, ...]] = {
     "affine": ("use_weight",),
+    "activation": ("nonlinearity",),
     "alpha": ("negative_slope",),
     "bias": ("use_bias",),
     "bias_initializer": ("bias_init",),
@@ -23,6 +24,7 @@ _OPTIONS: Mapping[str, tuple[str, ...]] = {
     "dilation_rate": ("dilation",),
     "dim": ("axis",),
     "distance_function": ("distance",),
+    "donate_argnums": ("donate",),
     "elementwise_affine": ("use_weight",),
     "embed_dim": ("units",),
     "embedding_dim": ("features",),
@@ -31,10 +33,13 @@ _OPTIONS: Mapping[str, tuple[str, ...]] = {
     "epsilon": ("eps",),
     "features": ("units", "channels", "out_features"),
     "filters": ("channels",),
+    "in_channels": ("channels",),
     "in_features": ("in_units",),
     "input_dim": ("num_embeddings", "in_units"),
     "kernel_init": ("weight_init",),
+    "key_dim": ("head_units",),
     "kernel_initializer": ("weight_init",),
+    "lora_alpha": ("alpha",),
     "num_channels": ("channels",),
     "num_features": ("channels",),
     "num_groups": ("groups",),
@@ -45,12 +50,19 @@ _OPTIONS: Mapping[str, tuple[str, ...]] = {
     "output_dim": ("features",),
     "p": ("rate", "power"),
     "padding_idx": ("padding_index",),
+    "param_dtype": ("dtype",),
     "pool_size": ("kernel_size",),
     "pos_weight": ("positive_weight",),
+    "r": ("rank",),
     "sample_weight": ("weights",),
     "scale": ("use_weight",),
+    "sigma": ("std",),
     "start_dim": ("start_axis",),
+    "static_argnums": ("static_argnames",),
+    "std": ("sigma",),
+    "stddev": ("sigma", "std"),
     "strides": ("stride",),
+    "target_modules": ("select",),
     "units": ("hidden_size", "out_features"),
     "use_bias": ("bias",),
     "use_scale": ("use_weight",),
@@ -60,12 +72,19 @@ _OPTIONS: Mapping[str, tuple[str, ...]] = {
 """Options elsewhere, and what a layer here may call the same thing."""
 
 _NEEDLESS: Mapping[str, str] = {
+    "activation": "what it computes is fixed; an activation behind it is a layer: nn.ReLU()",
+    "ctx": "values are made on JAX's default device; move them with jax.device_put",
     "device": "values are made on JAX's default device; move them with jax.device_put",
     "enable_nested_tensor": "leave it out",
+    "gain": "that of Xavier is magnitude= here: 3 * gain**2, or gain**2 for 'gaussian'",
+    "in_features": "leave it out: the first input tells it",
     "inplace": "leave it out: arrays of JAX never change",
     "input_shape": "leave it out: the first input tells it",
+    "layout": "it is batch_first= of recurrent layers (true is 'NTC'), and axis= of norms",
     "name": "a layer is called what the attribute that holds it is called",
     "reduce": "it is reduction=: 'mean', 'sum', 'none' or 'sample'",
+    "return_sequences": "leave it out: the output has all steps, and y[:, -1] is the last",
+    "return_state": "leave it out: recurrent layers always return (output, state)",
     "rngs": "leave it out: net.initialize(seed=0) draws every value",
     "size_average": "it is reduction=: 'mean', 'sum', 'none' or 'sample'",
 }
@@ -74,30 +93,52 @@ _NEEDLESS: Mapping[str, str] = {
 _IN_CALLS: Mapping[str, str] = {
     "attention_mask": "masks are mask= and key_mask=, true for what is kept",
     "attn_mask": "it is mask= here, and true for what is kept: mask=~attn_mask",
+    "decode": "open a cache around the calls: with nn.decoding(net, batch, length):",
     "deterministic": "switch the network: net.eval() or net.train()",
+    "hx": "it is state= here",
+    "initial_carry": "it is state= here",
+    "initial_state": "it is state= here",
+    "is_causal": "it is an option of the layer: causal=True",
     "key_padding_mask": "it is key_mask= here, and true for what is kept: ~padding",
+    "memory_key_padding_mask": "it is memory_key_mask= here, and true for what is kept: ~padding",
     "rngs": "random streams are states of the network: az.seed(0), net.initialize(seed=0)",
+    "seq_lengths": "it is lengths= here",
+    "sequence_length": "it is lengths= here",
     "src_key_padding_mask": "it is key_mask= here, and true for what is kept: ~padding",
+    "src_mask": "it is mask= here, and true for what is kept: mask=~src_mask",
+    "tgt_is_causal": "it is an option of the layer: causal=True, the default of decoder layers",
+    "tgt_key_padding_mask": "it is key_mask= here, and true for what is kept: ~padding",
+    "tgt_mask": "it is mask= here, and true for what is kept: mask=~tgt_mask",
     "train": "switch the network: net.train() or net.eval()",
     "training": "switch the network: net.train() or net.eval()",
+    "use_running_average": "switch the network: net.eval() or net.train()",
 }
 """Arguments of calls elsewhere, and what to write here."""
 
+_ON_DEVICE = "not needed: values are on JAX's default device; jax.device_put moves them"
+
 _ATTRIBUTES: Mapping[str, str] = {
-    "backward": "gradients are those of a function: az.backward(loss_fn, net, x, y)",
-    "cast": "cast its values, p.value.astype(dtype), or build layers with dtype=",
-    "compile": "az.Trainer(net, optax.adam(1e-3), loss) holds optimizer and loss",
-    "cpu": "move values with jax.device_put",
-    "cuda": "values are on JAX's default device already; move them with jax.device_put",
-    "detach": "a value does not hold gradients: p.value",
+    "backward": "az.backward(loss_fn, net, x, y): gradients are those of a function",
+    "begin_state": "not needed: layer(x) begins with zeros, layer(x, state) with a state",
+    "cast": "p.value.astype(dtype), or dtype= of the layers",
+    "compile": "az.Trainer(net, optax.adam(1e-3), loss), which holds optimizer and loss",
+    "copy_": "p.value = array",
+    "cpu": "jax.device_put of its values",
+    "cuda": _ON_DEVICE,
+    "detach": "p.value, which does not hold gradients",
+    "fill_": "p.data[:] = number",
     "fit": "az.Trainer(net, optax.adam(1e-3), loss).fit(batches, epochs)",
     "get_weights": "net.state_dict()",
-    "half": "build layers with dtype='float16'",
-    "hybridize": "compile a function of the network instead: az.jit(f)(net, x)",
+    "half": "dtype='float16' of the layers",
+    "hybridize": "az.jit(f)(net, x), where f is a function of the network",
+    "init": "net.initialize(seed=0)",
+    "kernel": "weight, with the outputs on its first axis",
     "list_data": "p.value",
     "load_parameters": "net.load(path)",
-    "name_scope": "paths come from attributes, so it is not needed",
+    "name_scope": "not needed: paths come from attributes",
     "named_buffers": "net.named_states()",
+    "normal_": "init.normal_(p)",
+    "numel": "p.size",
     "numpy": "numpy.asarray(p.value)",
     "params": "net.collect_params(); a parameter of one's own is self.weight = az.Parameter(shape)",
     "predict": "net.eval()(x)",
@@ -105,11 +146,14 @@ _ATTRIBUTES: Mapping[str, str] = {
     "register_parameter": "self.weight = az.Parameter(shape)",
     "requires_grad": "p.trainable",
     "requires_grad_": "net.freeze(select) and net.unfreeze(select), or p.trainable = False",
+    "reset_ctx": _ON_DEVICE,
     "save_parameters": "net.save(path)",
     "set_data": "p.value = array, or p.data[:] = number",
     "set_weights": "net.load_state_dict(values)",
-    "to": "values are on JAX's default device already; move them with jax.device_put",
+    "to": _ON_DEVICE,
     "trainable_variables": "net.collect_params(lambda path, p: p.trainable)",
+    "uniform_": "init.uniform_(p, low, high)",
+    "zero_": "init.zeros_(p)",
 }
 """Attributes of modules and parameters elsewhere, and what to write here."""
 
@@ -180,7 +224,7 @@ def hinted(hint: str = "") -> Callable[[Callable[P, R]], Callable[P, R]]:
         names = {p.name: None for p in found}
         most = sum(p.kind is not p.KEYWORD_ONLY for p in found)
         listed = ", ".join(name for name in names if name != "self")
-        kind = function.__qualname__
+        kind = function.__qualname__.removesuffix(".__init__")
 
         @functools.wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:

@@ -10,6 +10,7 @@ import numpy as np
 
 from ansatz.core.errors import DTypeError
 from ansatz.core.operators import ArrayOperators
+from ansatz.core.spelling import no_attribute
 
 
 def check_index(holder: Any, shape: tuple[int, ...], index: Any) -> None:
@@ -85,7 +86,11 @@ class DataView(ArrayOperators):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        return getattr(self.holder.value, name)
+        held = self.holder.value
+        try:
+            return getattr(held, name)
+        except AttributeError:
+            raise no_attribute(self, name, dir(held)) from None
 
     def __eq__(self, other: object) -> Any:
         return self.holder.value == (other.value if isinstance(other, ArrayOperators) else other)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, overload
 from ansatz.core import sampling
 from ansatz.core.errors import InitializationError
 from ansatz.core.initializer import Initializer, Spec, require_floating
+from ansatz.core.spelling import hinted
 from ansatz.init.arguments import finite, interval, not_negative, positive
 
 if TYPE_CHECKING:
@@ -100,6 +101,7 @@ class Normal(Initializer, name="normal"):
         True
     """
 
+    @hinted()
     def __init__(self, sigma: float = 0.01, mean: float = 0.0) -> None:
         self.sigma = not_negative("Normal", "sigma", sigma)
         self.mean = finite("Normal", "mean", mean)

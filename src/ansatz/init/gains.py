@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from ansatz.core.errors import InitializationError
 from ansatz.init.arguments import finite, one_of
 
 _CONSTANT = {
@@ -19,6 +20,7 @@ _CONSTANT = {
     "relu": math.sqrt(2),
     "selu": 3 / 4,
 }
+_WITHOUT = ("celu", "elu", "gelu", "mish", "silu", "swish")
 _KNOWN = (*_CONSTANT, "leaky_relu")
 
 
@@ -45,6 +47,11 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
         >>> init.calculate_gain("leaky_relu", 0.2)
         1.3867504905630728
     """
+    if nonlinearity in _WITHOUT:
+        raise InitializationError(
+            f"nonlinearity of calculate_gain must be one of {', '.join(map(repr, _KNOWN))}; got "
+            f"{nonlinearity!r}, for which none is recommended; that of 'relu' comes near"
+        )
     name = one_of("calculate_gain", "nonlinearity", nonlinearity, _KNOWN)
     if name == "leaky_relu":
         slope = 0.01 if param is None else finite("calculate_gain", "param", param)

@@ -15,6 +15,7 @@ import math
 from typing import Any
 
 from ansatz.core.initializer import BoundedUniform, Initializer, Spec, require_floating
+from ansatz.core.spelling import hinted
 from ansatz.init.arguments import finite, not_negative, one_of
 from ansatz.init.constants import Constant
 from ansatz.init.distributions import Normal
@@ -146,6 +147,7 @@ class Xavier(Initializer, name="xavier glorot"):
         True
     """
 
+    @hinted()
     def __init__(
         self, rnd_type: str = "uniform", factor_type: str = "avg", magnitude: float = 3
     ) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from ansatz.core import sampling
 from ansatz.core.errors import InitializationError
 from ansatz.core.initializer import Initializer, Spec, require_floating
+from ansatz.core.spelling import hinted
 from ansatz.init.arguments import finite, interval, positive
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class TruncatedNormal(Initializer, name="truncated_normal trunc_normal"):
         True
     """
 
+    @hinted()
     def __init__(
         self, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0
     ) -> None:

@@ -12,12 +12,11 @@ import jax.numpy as jnp
 
 from ansatz.core import frame
 from ansatz.core.declared import Declared
-from ansatz.core.errors import ShapeError, format_shape
 from ansatz.core.module import Module
 from ansatz.core.parameter import Parameter, State
 from ansatz.nn.precision import at_least_float32, floating_dtype_of
 from ansatz.nn.sharing import Params, share
-from ansatz.nn.sizes import checked_width, size_along
+from ansatz.nn.sizes import channels_along, checked_width
 from ansatz.nn.standardize import affine, along, standardized
 
 if TYPE_CHECKING:
@@ -70,15 +69,9 @@ class ChannelNorm(Module):
 
     def infer_shape(self, x: Any) -> None:
         """Take the number of channels from `x`."""
-        found = size_along(x, self.axis)
+        found = channels_along(x, self.axis, self.channels)
         for cell in self._per_channel():
             cell.shape = (found,)
-        if self.declared_channels not in (None, found):
-            raise ShapeError(
-                f"it normalises {self.declared_channels} channels along axis {self.axis}, but the "
-                f"input has shape {format_shape(x.shape)}; check the axis and the width of the "
-                "input"
-            )
 
     def extra_repr(self) -> str:
         """The arguments that matter."""

@@ -14,12 +14,14 @@ from ansatz.core.parameter import Parameter
 from ansatz.core.parametrize import Weight, attach, bake
 from ansatz.core.parametrized import Parametrized
 from ansatz.core.paths import Selector
+from ansatz.core.spelling import hinted
 from ansatz.nn.parametrizations import rows_and_columns
 from ansatz.nn.sizes import checked_size
 
 M = TypeVar("M", bound=Module)
 
 
+@hinted()
 def lora(
     net: M,
     select: Selector,

@@ -23,6 +23,7 @@ from ansatz.core.parameter import Parameter, State
 from ansatz.core.parametrize import Weight, attach
 from ansatz.core.paths import Selector
 from ansatz.core.shapes import Shape
+from ansatz.core.spelling import hinted
 from ansatz.nn.precision import at_least_float32
 from ansatz.nn.sizes import checked_size
 
@@ -34,6 +35,7 @@ _FIRST_ITERATIONS = 15  # As many as PyTorch makes when the norm is put on a wei
 # -- weight norm ------------------------------------------------------------------------------
 
 
+@hinted()
 def weight_norm(net: M, select: Selector = "*.weight", *, axis: int | None = 0) -> M:
     """Compute weights from a length and a direction: `w = g · v / ‖v‖`.
 

@@ -24,6 +24,29 @@ def size_along(x: Any, axis: int) -> int:
     return size
 
 
+def channels_along(x: Any, axis: int, expected: int | None) -> int:
+    """How many channels `x` has along `axis`.
+
+    Args:
+        x: the input.
+        axis: where its channels are.
+        expected: how many there have to be; `None` for any number.
+
+    Raises:
+        ShapeError: `x` has no such axis, or another number of channels.
+    """
+    found = size_along(x, axis)
+    if expected in (None, found):
+        return found
+    hint = "check the axis and the width of the input"
+    if axis == -1 and x.ndim > 2 and x.shape[1] == expected:
+        hint = "if its channels come first, build the layer with axis=1"
+    raise ShapeError(
+        f"it has {expected} channels along axis {axis}, but the input has shape "
+        f"{format_shape(x.shape)}; {hint}"
+    )
+
+
 def checked_size(name: str, size: Any) -> int:
     """`size` as a number of units, channels or features.
 

@@ -14,7 +14,7 @@ from ansatz.core.streams import RandomStream, advance
 from ansatz.init import Constant
 from ansatz.nn.activation_functions import leaky_relu
 from ansatz.nn.sharing import Params, share
-from ansatz.nn.sizes import checked_width, size_along
+from ansatz.nn.sizes import channels_along, checked_width
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
@@ -65,7 +65,8 @@ class PReLU(Module):
     def infer_shape(self, x: Any) -> None:
         """Take the number of channels from `x`."""
         if self.per_channel:
-            self.weight.shape = (size_along(x, self.axis),)
+            expected = self.weight.shape[0]
+            self.weight.shape = (channels_along(x, self.axis, expected),)
 
     def forward(self, x: Any) -> Any:
         """The same shape as `x`."""
