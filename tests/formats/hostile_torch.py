@@ -86,8 +86,8 @@ def composed(folder: Path) -> Iterator[tuple[str, Callable[[Path], Any]]]:
             "torch.sparse_coo", tensor("LongStorage", "0", 1, 1, 1), values, _plain(shape)
         )
 
-    def csr(shape: Any) -> bytes:
-        rows = tensor("LongStorage", "2", 3, 3)
+    def csr(shape: Any, storage: str = "LongStorage", count: int = 3) -> bytes:
+        rows = tensor(storage, "2", count, count)
         columns, values = tensor("LongStorage", "0", 1, 1), tensor("FloatStorage", "1", 2, 1)
         return sparse("torch.sparse_csr", rows, columns, values, _plain(shape))
 
@@ -115,6 +115,13 @@ def composed(folder: Path) -> Iterator[tuple[str, Callable[[Path], Any]]]:
         "csr-first": (csr((2, 3)), longs(0), longs(-1, 0, 1)),
         "csr-last": (csr((2, 3)), longs(0), longs(0, 1, 2**40)),
         "csr-backwards": (csr((2, 3)), longs(0), longs(0, 2, 1)),
+        # Differences of these starts wrap around to numbers that are not negative.
+        "csr-wrapped": (csr((4, 3), count=5), longs(0), longs(0, 2**63 - 1, -(2**63), -1, 1)),
+        "csr-wrapped-int32": (
+            csr((4, 3), "IntStorage", 5),
+            longs(0),
+            struct.pack("<5i", 0, 2**31 - 1, -(2**31), -1, 1),
+        ),
         "csr-rows": (csr((5, 3)), longs(0), longs(0, 1, 1)),
         "csr-bomb": (csr((2, 2**50)), longs(0), longs(0, 1, 1)),
         "layout": (sparse("os.system", _plain(())), longs(0), b""),

@@ -16,6 +16,7 @@ import numpy as np
 
 from ansatz.checkpoint.contents import MAX_RANK
 from ansatz.checkpoint.dtypes import NUMPY
+from ansatz.checkpoint.sparse_indices import check_within, rows_of
 from ansatz.core.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -146,25 +147,17 @@ _DENSE = "save it as tensor.to_dense()"
 def _from_coordinates(arrays: list[NDArray[Any]], shape: tuple[int, ...]) -> NDArray[Any]:
     places, values = arrays
     for axis, along in enumerate(places):
-        _check_range(along, shape[axis])
+        check_within(along, shape[axis])
     dense = np.zeros(shape, values.dtype)
     np.add.at(dense, tuple(places), values)  # A place may occur twice; the values are added.
     return dense
 
 
 def _from_rows(arrays: list[NDArray[Any]], shape: tuple[int, ...]) -> NDArray[Any]:
-    pressed, columns, values = arrays
-    counts = np.diff(pressed)
-    if pressed[0] != 0 or pressed[-1] != len(columns) or (counts < 0).any():
-        raise ValueError("the rows of a sparse tensor do not begin where they should")
-    rows = np.repeat(np.arange(shape[0]), counts)
-    return _from_coordinates([np.stack([rows, columns]), values], shape)
+    starts, columns, values = arrays
+    places = np.stack([rows_of(starts, columns, shape), columns])
+    return _from_coordinates([places, values], shape)
 
 
 def _from_columns(arrays: list[NDArray[Any]], shape: tuple[int, ...]) -> NDArray[Any]:
     return _from_rows(arrays, shape[::-1]).T
-
-
-def _check_range(places: NDArray[Any], size: int) -> None:
-    if len(places) and not 0 <= places.min() <= places.max() < size:
-        raise ValueError("a value of a sparse tensor stands outside of its shape")
