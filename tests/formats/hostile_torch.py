@@ -100,6 +100,7 @@ def composed(folder: Path) -> Iterator[tuple[str, Callable[[Path], Any]]]:
 
     number, row = _name("torch", "per_tensor_affine"), _name("torch", "per_channel_affine")
     scales = tensor("FloatStorage", "1", 2, 2)
+    pairs = tensor("ComplexFloatStorage", "1", 1, 8, stride=0)
     many = tensor("FloatStorage", "1", 2, 2**40, stride=0)
     bad = {
         "coo-outside": (coo((9,)), longs(9), b""),
@@ -128,6 +129,9 @@ def composed(folder: Path) -> Iterator[tuple[str, Callable[[Path], Any]]]:
         "scheme": (quantised(_plain((1, 0.5, 3))), longs(0), b""),
         "scheme-short": (quantised(b"(" + number + b"t"), longs(0), b""),
         "scale-text": (quantised(b"(" + number + _text("x") + b"K\x01t"), longs(0), b""),
+        "scale-huge": (quantised(b"(" + number + _plain(1e300) + b"K\x01t"), longs(0), b""),
+        "scale-integer": (quantised(b"(" + number + _plain(10**400) + b"K\x01t"), longs(0), b""),
+        "scale-complex": (quantised(b"(" + row + pairs + pairs + b"K\x00t"), longs(0), b""),
         "no-channels": (quantised(b"(" + row + b"K\x01K\x01K\x00t"), longs(0), b""),
         "channels": (quantised(b"(" + row + scales + scales + b"K\x00t"), longs(0), b""),
         "axis": (quantised(b"(" + row + scales + scales + b"K\x07t"), longs(0), b""),

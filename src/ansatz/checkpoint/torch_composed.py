@@ -82,10 +82,10 @@ def quantised(integers: Any, scheme: Any) -> Composed:
     if getattr(name, "name", "") not in SCHEMES:
         raise ValueError("an unknown way to quantise")
     if name.name == SCHEMES[0]:
-        sound = isinstance(scale, int | float) and type(zero) is int and abs(zero) < 1 << 31
+        sound = isinstance(scale, float) and type(zero) is int and abs(zero) < 1 << 31
         if not sound or axis:
             raise ValueError("a scale or a zero point is no number")
-        whole = np.array(scale, np.float32), np.array(zero)
+        whole = np.array(scale, np.float64), np.array(zero)
         parts: tuple[Any, ...] = (integers,)
         channels = 0
     else:
@@ -93,6 +93,8 @@ def quantised(integers: Any, scheme: Any) -> Composed:
         sound = type(channels) is int and 0 <= channels < len(integers.shape)
         if not sound or not scale.shape == zero.shape == (integers.shape[channels],):
             raise ValueError("scales and zero points do not fit the channels")
+        if scale.dtype.kind != "f" or zero.dtype.kind not in "fi":
+            raise ValueError("scales or zero points that are no numbers")
         parts = (integers, scale, zero)
 
     def values(arrays: list[NDArray[Any]], shape: tuple[int, ...]) -> NDArray[Any]:
@@ -103,8 +105,13 @@ def quantised(integers: Any, scheme: Any) -> Composed:
             along[channels] = -1
             scales, zeros = scales.reshape(along), zeros.reshape(along)
         wide = np.float32 if zeros.dtype.kind == "f" else np.int64
-        difference = held.astype(wide) - zeros.astype(wide)
-        made: NDArray[np.float32] = scales.astype(np.float32) * difference.astype(np.float32)
+        # What is too large for float32 becomes infinite, as in PyTorch, but no scale of its own.
+        with np.errstate(over="ignore", invalid="ignore"):
+            factors = scales.astype(np.float32)
+            if (np.isinf(factors) & np.isfinite(scales)).any():
+                raise ValueError("its scale is too large for float32")
+            difference = held.astype(wide) - zeros.astype(wide)
+            made: NDArray[np.float32] = factors * difference.astype(np.float32)
         return made
 
     return Composed("quantised", tuple(integers.shape), NUMPY["float32"], parts, values)
@@ -123,7 +130,7 @@ def sparse(layout: Any, data: tuple[Any, ...]) -> Composed | Unread:
     if layout == "torch.sparse_coo":
         places, values, shape = data[:3]
         rank, count = places.shape
-        sound = values.shape == (count, *shape[rank:]) and 0 < rank <= len(shape) <= MAX_RANK
+        sound = values.shape == (count, *shape[rank:]) and rank <= len(shape) <= MAX_RANK
         parts: tuple[Any, ...] = (places, values)
         made: Any = _from_coordinates
     elif layout in _PRESSED:
@@ -148,9 +155,10 @@ def _from_coordinates(arrays: list[NDArray[Any]], shape: tuple[int, ...]) -> NDA
     places, values = arrays
     for axis, along in enumerate(places):
         check_within(along, shape[axis])
-    dense = np.zeros(shape, values.dtype)
-    np.add.at(dense, tuple(places), values)  # A place may occur twice; the values are added.
-    return dense
+    dense = np.zeros((1, *shape), values.dtype)
+    # A place may occur twice; the values are added. A scalar has no axis, so one is put before.
+    np.add.at(dense, (np.zeros(len(values), np.int64), *places), values)
+    return dense.reshape(shape)
 
 
 def _from_rows(arrays: list[NDArray[Any]], shape: tuple[int, ...]) -> NDArray[Any]:
