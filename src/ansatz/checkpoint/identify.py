@@ -98,7 +98,7 @@ def _identify_zip(file: BinaryIO) -> str | None:
 
 
 def _after_block(file: BinaryIO) -> str | None:
-    """HDF5 after a block that belongs to the user, of 512 bytes, or of 1024, 2048, …"""
+    """HDF5 after a block that belongs to the user, of 512 bytes or a power of two more."""
     for k in range(_MAX_DOUBLINGS):
         file.seek(512 << k)
         if file.read(8) == _HDF5:
