@@ -32,6 +32,14 @@ from ansatz.checkpoint.writing import Writer
 from ansatz.core.errors import CheckpointError, did_you_mean
 
 
+def _as_it_is(name: str, shape: tuple[int, ...]) -> tuple[tuple[int, ...] | None, str]:
+    return shape, ""
+
+
+def _nothing_against(name: str, array: Any) -> str:
+    return ""
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Format:
     """One format of files.
@@ -43,6 +51,9 @@ class Format:
         write: writes arrays; `None` where files of this format are only read.
         holds: the dtypes that can be written.
         keeps_metadata: whether text metadata, and with them ties, can be written.
+        fitted: for a name and a shape, the shape that can be written instead, `None` if the array
+            has to be left out, and what is lost by it, in a sentence; an empty one if nothing is.
+        refusal: for a name and an array, why it cannot be written, or an empty text.
     """
 
     name: str
@@ -51,6 +62,8 @@ class Format:
     write: Writer | None = None
     holds: frozenset[np.dtype[Any]] = frozenset()
     keeps_metadata: bool = False
+    fitted: Callable[[str, tuple[int, ...]], tuple[tuple[int, ...] | None, str]] = _as_it_is
+    refusal: Callable[[str, Any], str] = _nothing_against
 
 
 FORMATS: dict[str, Format] = {
@@ -76,7 +89,13 @@ FORMATS: dict[str, Format] = {
             "npy", (".npy",), numpy_files.open_npy, numpy_files.write_npy, numpy_files.NUMPY_DTYPES
         ),
         Format(
-            "mxnet", (".params",), mxnet_params.open_params, mxnet_params.write, mxnet_params.DTYPES
+            "mxnet",
+            (".params",),
+            mxnet_params.open_params,
+            mxnet_params.write,
+            mxnet_params.DTYPES,
+            fitted=mxnet_params.fitted,
+            refusal=mxnet_params.refusal,
         ),
         Format("torch", (".pt", ".pth", ".bin", ".ckpt"), torch_zip.open_torch),
         Format("keras-h5", (".h5", ".hdf5"), keras_h5.open_h5, keras_h5.write_h5, keras_h5.DTYPES),

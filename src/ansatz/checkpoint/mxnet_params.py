@@ -75,6 +75,7 @@ DTYPES = frozenset(_WRITTEN)
 _CPU = struct.pack("<ii", 1, 0)
 _SMALLEST_RECORD = 8
 _EXPORTED = ("arg:", "aux:")
+_COUNTER = "num_batches_tracked"  # PyTorch's BatchNorm counts batches, Gluon's does not.
 
 
 class _Sparse(NamedTuple):
@@ -284,6 +285,17 @@ def write(
     parts.append(struct.pack("<Q", len(names)))
     parts += [struct.pack("<Q", len(raw)) + raw for raw in names]
     write_parts(path, parts, verify=verify)
+
+
+def fitted(name: str, shape: tuple[int, ...]) -> tuple[tuple[int, ...] | None, str]:
+    """The shape in which MXNet can hold an array, and what is lost by it; see `Format.fitted`."""
+    if 0 in shape:
+        return None, f"'{name}' has shape {shape}, without any number in it: it is left out"
+    if not shape and name.endswith(_COUNTER):
+        return None, f"'{name}' has shape {shape}, that Gluon does not have: it is left out"
+    if not shape:
+        return (1,), f"'{name}' has shape (), which MXNet cannot hold: it becomes (1,)"
+    return shape, ""
 
 
 def refusal(name: str, array: Any) -> str:
