@@ -155,10 +155,12 @@ def _from_coordinates(arrays: list[NDArray[Any]], shape: tuple[int, ...]) -> NDA
     places, values = arrays
     for axis, along in enumerate(places):
         check_within(along, shape[axis])
-    dense = np.zeros((1, *shape), values.dtype)
-    # A place may occur twice; the values are added. A scalar has no axis, so one is put before.
-    np.add.at(dense, (np.zeros(len(values), np.int64), *places), values)
-    return dense.reshape(shape)
+    if not len(places):  # No axis is sparse, as of a scalar: all values have the same place.
+        first = np.zeros((1, len(values)), np.int64)
+        return _from_coordinates([first, values], (1, *shape)).reshape(shape)
+    dense = np.zeros(shape, values.dtype)
+    np.add.at(dense, tuple(places), values)  # A place may occur twice; the values are added.
+    return dense
 
 
 def _from_rows(arrays: list[NDArray[Any]], shape: tuple[int, ...]) -> NDArray[Any]:
