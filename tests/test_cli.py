@@ -160,7 +160,17 @@ def test_an_empty_file_is_called_empty(run: Any, tmp_path: Path) -> None:
     assert "is empty (0 bytes). Copy or download it again" in text
 
 
-@pytest.mark.parametrize("words", [("verify",), ("diff", 1), ("convert", "c.npz"), ("inspect",)])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("verify",),
+        ("diff", 1),
+        ("convert", "c.npz"),
+        ("convert", "c.safetensors", "--rename", "w="),
+        ("convert", "c.safetensors", "--select", "heavy", "--rename", "w=heavy"),
+        ("inspect",),
+    ],
+)
 def test_a_progress_bar_ends_at_its_end(
     run: Any, odd: Path, monkeypatch: pytest.MonkeyPatch, words: Any
 ) -> None:
@@ -178,7 +188,8 @@ def test_a_progress_bar_ends_at_its_end(
     other = odd.with_name("other.npz")
     save_arrays(other, {"w": np.ones((3, 2)), "moved": np.full(3, 7), "new": np.ones(9)})
     command, *more = words
-    extra = [other if word == 1 else odd.with_name(word) for word in more]
+    made = {1: other} | {word: odd.with_name(word) for word in ("c.npz", "c.safetensors")}
+    extra = [made.get(word, word) for word in more]
     run(command, odd, *extra)
     ((completed, total),) = set(totals)
     assert completed == total

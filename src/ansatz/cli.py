@@ -10,7 +10,7 @@ import contextlib
 import json
 import sys
 import webbrowser
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Literal
@@ -27,6 +27,7 @@ from ansatz.checkpoint.rename import Step, strip_prefix
 from ansatz.checkpoint.verification import bytes_to_verify, verify_file
 from ansatz.core.errors import AnsatzError, did_you_mean
 from ansatz.core.paths import name_matches
+from ansatz.core.progress import ReadProgress
 from ansatz.inspect.arrays import ArrayRow, duplicates, rows_of
 from ansatz.inspect.difference import difference
 from ansatz.inspect.file_tables import as_json, difference_table, faults_of, table_of
@@ -143,9 +144,10 @@ def convert(
         if not equals:
             raise ValueError(f"--rename takes OLD=NEW, got {each!r}")
         steps.append({old: new or None})
-    contents = formats.open_file(source)
-    picked = [n for n in contents.entries if select is None or name_matches(select, n)]
-    with _progress(2 * _bytes_of(contents, picked)) as told:  # Read, and compared.
+    total = conversion.bytes_to_convert(
+        source, target, select=select, rename=steps or None, aliases=aliases
+    )
+    with _progress(total) as told:
         done = conversion.convert(
             source,
             target,
@@ -232,7 +234,7 @@ def _bytes_of(contents: Contents, names: Iterable[str] | None = None) -> int:
 
 
 @contextlib.contextmanager
-def _progress(total: int) -> Iterator[Callable[[str, int], None] | None]:
+def _progress(total: int) -> Iterator[ReadProgress | None]:
     """Shows how much of so many bytes is done, where that may take a while."""
     if total < _LARGE or not _err().is_terminal:
         yield None

@@ -1,5 +1,6 @@
 """What files of other formats look like."""
 
+import errno
 import io
 import os
 import pickle
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 import ansatz as az
-from ansatz.checkpoint import load_arrays
+from ansatz.checkpoint import load_arrays, open_file
 from ansatz.checkpoint.identify import describe, identify
 
 
@@ -99,3 +100,36 @@ def test_a_file_is_known_by_its_content_whatever_its_name(
     formats = Path(__file__).parent.parent / "formats"
     shutil.copy(formats / name, tmp_path / "weights.dat")
     assert identify(tmp_path / "weights.dat") == expected
+
+
+def test_the_error_about_a_file_that_is_not_there_is_one_of_the_system(tmp_path: Path) -> None:
+    (tmp_path / "weights.npz").touch()
+    with pytest.raises(FileNotFoundError) as caught:
+        open_file(tmp_path / "weihgts.npz")
+    assert caught.value.errno == errno.ENOENT
+    assert caught.value.filename == str(tmp_path / "weihgts.npz")
+    assert caught.value.strerror == "No such file (did you mean 'weights.npz'?)"
+
+
+def test_a_folder_that_may_not_be_listed_is_no_error_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(folder: str) -> list[str]:
+        raise PermissionError(errno.EACCES, "Permission denied", folder)
+
+    monkeypatch.setattr(os, "listdir", refuse)
+    with pytest.raises(FileNotFoundError, match="cannot be listed") as caught:
+        open_file(tmp_path / "absent.npz")
+    assert caught.value.filename == str(tmp_path / "absent.npz")
+
+
+def test_a_file_in_a_folder_that_may_not_be_entered_is_not_called_absent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: str, **options: bool) -> os.stat_result:
+        raise PermissionError(errno.EACCES, "Permission denied", path)
+
+    monkeypatch.setattr(os, "stat", refuse)  # As the system does for all but root.
+    with pytest.raises(PermissionError) as caught:
+        open_file("closed/weights.npz")
+    assert caught.value.filename == "closed/weights.npz"

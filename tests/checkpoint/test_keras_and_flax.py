@@ -231,6 +231,59 @@ def test_compressed_weights_are_read(tmp_path: Path) -> None:
         np.testing.assert_array_equal(load_arrays(tmp_path / name)["dense.0"], np.eye(8))
 
 
+def layer(path: Path, attributes: int = 0, **options: Any) -> Path:
+    """A layer called "my dense" with a weight in bfloat16, in a file made with these options."""
+    with h5py.File(path, "w", **options) as file:
+        group = file.create_group("layers/dense/vars")
+        weight = group.create_dataset("0", data=np.ones((2, 3), jnp.bfloat16).view("V2"))
+        for node, name, text in ((group, "name", "my dense"), (weight, "dtype", "bfloat16")):
+            node.attrs[name] = text
+            for i in range(attributes):
+                node.attrs[f"x{i}"] = "y" * i
+    return path
+
+
+@pytest.mark.parametrize("attributes", [0, 4, 20])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"userblock_size": 512},
+        {"userblock_size": 4096, "libver": "latest"},
+        {"libver": "latest"},
+        {"libver": "latest", "track_order": True},
+        {"libver": ("v108", "v108")},
+    ],
+    ids=str,
+)
+def test_names_and_dtypes_are_read_whatever_h5py_was_told_when_writing(
+    tmp_path: Path, options: dict[str, Any], attributes: int
+) -> None:
+    path = layer(tmp_path / "a.weights.h5", attributes, **options)
+    if attributes > 8 and "libver" in options:  # Which the library keeps apart from their object.
+        with pytest.raises(az.CheckpointError, match=r"says its dtype in an attribute .*no libver"):
+            open_file(path)
+        return
+    contents = open_file(path)
+    assert contents.metadata == {"layers.dense": "my dense"}
+    assert contents.notes == ()
+    value = contents.read("layers.dense.0")
+    assert value.dtype == jnp.bfloat16
+    assert value.tolist() == [[1] * 3] * 2
+
+
+def test_the_name_of_a_layer_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.weights.h5", "w", libver="latest") as file:
+        group = file.create_group("layers/dense/vars")
+        group["0"] = np.ones(2)
+        for i in range(20):
+            group.attrs["name" if i == 9 else f"x{i}"] = "my dense"
+    contents = open_file(tmp_path / "a.weights.h5")
+    assert contents.metadata == {}
+    assert contents.notes[0].startswith("the layer's name is left out, ")
+    assert contents.notes[0].endswith(": '/layers/dense/vars'")
+
+
 @given(data=st.data())
 @settings(max_examples=40)
 def test_a_cut_or_mutated_file_of_flax_is_read_or_refused(
@@ -251,8 +304,10 @@ def test_mutated_weights_of_keras_are_read_or_refused_and_nothing_else(
     data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     path = tmp_path_factory.mktemp("fuzz") / "a.h5"
-    name = data.draw(st.sampled_from(["keras.weights.h5", "keras_bfloat16.weights.h5"]))
-    raw = bytearray((FORMATS / name).read_bytes())
+    names = ["keras.weights.h5", "keras_bfloat16.weights.h5", "latest"]
+    name = data.draw(st.sampled_from(names))
+    source = layer(path, 4, libver="latest") if name == "latest" else FORMATS / name
+    raw = bytearray(source.read_bytes())
     for _ in range(data.draw(st.integers(1, 4))):
         raw[data.draw(st.integers(8, len(raw) - 1))] = data.draw(st.integers(0, 255))
     path.write_bytes(raw)

@@ -39,6 +39,14 @@ CSR = (
     "{starts} 0100000000000000 0000000000000000 0200000000000000"
 )
 STARTS = "0000000000000000 0100000000000000 0100000000000000 0300000000000000"
+# Each is 2**63 or more above the one before, or below it: their differences wrap around in 64 bits.
+WRAPPED = "0000000000000000 ffffffffffffff7f feffffffffffffff 0300000000000000"
+ROWS_WRAPPED = (
+    "c9fa93f9 01000000 02000000 0300000000000000 0100000000000000"
+    "02000000 0300000000000000 0100000000000000 01000000 00000000 00000000"
+    "06000000 01000000 0300000000000000 0000803f 00000040 00004040"
+    "0000000000000000 0100000000000080 0200000000000000"
+)
 
 
 def one(record: str | bytes, name: bytes = b"x", count: int = 1) -> bytes:
@@ -181,7 +189,10 @@ def test_a_file_cut_at_any_byte_is_refused(tmp_path: Path) -> None:
         (one(v2((1,), 0, bytes(4)), name=b"a\0"), "has a NUL"),
         (one(ROWS.format(row="0300000000000000")), "do not rise within its shape"),
         (one(ROWS.format(row="ffffffffffffffff")), "do not rise within its shape"),
-        (one(CSR.format(starts=STARTS.replace("01", "03", 1))), "do not lie within"),
+        (one(CSR.format(starts=STARTS.replace("01", "03", 1))), "one after the other within"),
+        (one(CSR.format(starts=WRAPPED)), "one after the other within"),
+        (one(CSR.format(starts=STARTS)[:-16] + "04" + "00" * 7), "do not lie within"),
+        (one(ROWS_WRAPPED), "do not rise within its shape"),
         (
             one(ROWS.format(row="01" + "00" * 7).replace("0300000000000000", "0" * 10 + "100000")),
             "would take",

@@ -52,6 +52,18 @@ def test_the_error_is_that_of_the_first_item_and_the_rest_is_not_begun() -> None
     assert not [t for t in threading.enumerate() if t.name.startswith("ansatz-read")]
 
 
+def test_only_a_few_results_wait_for_one_who_takes_them_slowly() -> None:
+    begun: list[int] = []
+    results = parallel.in_order(lambda i: (begun.append(i), i)[1], range(1000), LARGE)
+    for taken in range(3):
+        assert next(results) == taken
+        time.sleep(0.05)  # Time enough for threads that are not held back to do everything.
+        assert len(begun) <= taken + 2 * 4
+    results.close()
+    assert len(begun) <= 12
+    assert not [t for t in threading.enumerate() if t.name.startswith("ansatz-read")]
+
+
 def test_a_file_is_read_on_threads_as_on_one(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parallel, "_WORTH_IT", 1)
     draw = np.random.default_rng(0)

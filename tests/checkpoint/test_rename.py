@@ -231,3 +231,14 @@ def test_another_shape_is_an_error_unless_something_else_is_asked_for() -> None:
         trained().load_state_dict(state)
     with pytest.raises(ValueError, match="on_shape is 'error', 'skip' or 'reinitialise'"):
         trained().load_state_dict(state, on_shape="ignore")
+
+
+def test_a_transposed_convolution_of_flax_under_a_name_of_its_own_can_be_left_out() -> None:
+    held = {name: np.ones((3, 3, 2, 4)) for name in ("params.up.kernel", "params.down.kernel")}
+    # As the docstring of the table says.
+    assert set(from_mapping(held).renamed(rename_tables.FLAX).entries) == {
+        "up.weight",
+        "down.weight",
+    }
+    steps = [{"*up.kernel": None}, *rename_tables.FLAX]
+    assert set(from_mapping(held).renamed(steps).entries) == {"down.weight"}

@@ -20,7 +20,7 @@ from ansatz import nn
 from ansatz.checkpoint import load_arrays
 from ansatz.checkpoint.formats import open_file
 from ansatz.checkpoint.ties import Alias
-from tests.formats.hostile_torch import archive_of, tensor_pickle
+from tests.formats.hostile_torch import archive_of, composed, tensor_pickle
 
 FORMATS = Path(__file__).parent.parent / "formats"
 NAMES = ["torch_state_dict", "torch_views", "torch_dtypes", "torch_checkpoint", "torch_protocol_4"]
@@ -66,6 +66,14 @@ def test_quantised_and_sparse_tensors_are_what_pytorch_makes_of_them() -> None:
 def test_tensors_that_are_not_read_are_named_with_the_next_step(name: str, message: str) -> None:
     with pytest.raises(az.CheckpointError, match=message):
         load_arrays(FORMATS / f"{name}.pt")
+
+
+def test_a_scale_too_large_for_float32_spoils_its_own_tensor_only(tmp_path: Path) -> None:
+    path = tmp_path / "huge.pt"
+    dict(composed(tmp_path))["torch-scale-huge.pt"](path)
+    contents = open_file(path)  # Whose other tensors could be read.
+    with pytest.raises(az.CheckpointError, match=r"'w' in .* its scale is too large for float32"):
+        contents.read("w")
 
 
 def test_shared_storages_are_ties_also_transposed_ones() -> None:

@@ -86,8 +86,8 @@ def composed(folder: Path) -> Iterator[tuple[str, Callable[[Path], Any]]]:
             "torch.sparse_coo", tensor("LongStorage", "0", 1, 1, 1), values, _plain(shape)
         )
 
-    def csr(shape: Any) -> bytes:
-        rows = tensor("LongStorage", "2", 3, 3)
+    def csr(shape: Any, storage: str = "LongStorage", count: int = 3) -> bytes:
+        rows = tensor(storage, "2", count, count)
         columns, values = tensor("LongStorage", "0", 1, 1), tensor("FloatStorage", "1", 2, 1)
         return sparse("torch.sparse_csr", rows, columns, values, _plain(shape))
 
@@ -100,6 +100,7 @@ def composed(folder: Path) -> Iterator[tuple[str, Callable[[Path], Any]]]:
 
     number, row = _name("torch", "per_tensor_affine"), _name("torch", "per_channel_affine")
     scales = tensor("FloatStorage", "1", 2, 2)
+    pairs = tensor("ComplexFloatStorage", "1", 1, 8, stride=0)
     many = tensor("FloatStorage", "1", 2, 2**40, stride=0)
     bad = {
         "coo-outside": (coo((9,)), longs(9), b""),
@@ -115,12 +116,22 @@ def composed(folder: Path) -> Iterator[tuple[str, Callable[[Path], Any]]]:
         "csr-first": (csr((2, 3)), longs(0), longs(-1, 0, 1)),
         "csr-last": (csr((2, 3)), longs(0), longs(0, 1, 2**40)),
         "csr-backwards": (csr((2, 3)), longs(0), longs(0, 2, 1)),
+        # Differences of these starts wrap around to numbers that are not negative.
+        "csr-wrapped": (csr((4, 3), count=5), longs(0), longs(0, 2**63 - 1, -(2**63), -1, 1)),
+        "csr-wrapped-int32": (
+            csr((4, 3), "IntStorage", 5),
+            longs(0),
+            struct.pack("<5i", 0, 2**31 - 1, -(2**31), -1, 1),
+        ),
         "csr-rows": (csr((5, 3)), longs(0), longs(0, 1, 1)),
         "csr-bomb": (csr((2, 2**50)), longs(0), longs(0, 1, 1)),
         "layout": (sparse("os.system", _plain(())), longs(0), b""),
         "scheme": (quantised(_plain((1, 0.5, 3))), longs(0), b""),
         "scheme-short": (quantised(b"(" + number + b"t"), longs(0), b""),
         "scale-text": (quantised(b"(" + number + _text("x") + b"K\x01t"), longs(0), b""),
+        "scale-huge": (quantised(b"(" + number + _plain(1e300) + b"K\x01t"), longs(0), b""),
+        "scale-integer": (quantised(b"(" + number + _plain(10**400) + b"K\x01t"), longs(0), b""),
+        "scale-complex": (quantised(b"(" + row + pairs + pairs + b"K\x00t"), longs(0), b""),
         "no-channels": (quantised(b"(" + row + b"K\x01K\x01K\x00t"), longs(0), b""),
         "channels": (quantised(b"(" + row + scales + scales + b"K\x00t"), longs(0), b""),
         "axis": (quantised(b"(" + row + scales + scales + b"K\x07t"), longs(0), b""),

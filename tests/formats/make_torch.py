@@ -122,6 +122,7 @@ def keep_composed() -> None:
     holes = counted(4, 6) * (counted(4, 6) % 3 == 0)
     twice = torch.sparse_coo_tensor([[0, 1, 1], [2, 0, 0]], [1.0, 2.0, 3.0], (2, 3))
     planes = torch.sparse_coo_tensor([[1, 3]], counted(2, 5).to(torch.bfloat16), (4, 5))
+    vectors = torch.sparse_coo_tensor(torch.zeros(0, 2, dtype=torch.int64), counted(2, 3), (3,))
     composed = {
         "qint8": torch.quantize_per_tensor(numbers, 0.05, 3, torch.qint8),
         "quint8": torch.quantize_per_tensor(numbers, 0.05, 30, torch.quint8).T,
@@ -131,6 +132,8 @@ def keep_composed() -> None:
         "fractions": torch.quantize_per_channel(numbers, scales, zeros / 8, 0, torch.quint8),
         "coo": holes.to_sparse(),
         "coo_twice": twice,
+        "coo_scalar": torch.tensor(3.0).to_sparse(),
+        "coo_vectors": vectors,
         "coo_planes": planes,
         "csr": holes.to_sparse_csr(),
         "csc": holes.to_sparse_csc().to(torch.float64),

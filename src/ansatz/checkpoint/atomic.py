@@ -112,9 +112,8 @@ def _in_the_folder_of(target: Path, path: str | os.PathLike[str]) -> Iterator[Pa
     """What holds for everything that is written: where, how it fails, that it stays."""
     folder = target.parent
     if not folder.is_dir():
-        raise FileNotFoundError(
-            f"{os.fspath(path)!r} cannot be written: its folder {str(folder)!r} does not exist"
-        )
+        what = f"it cannot be written, because there is no folder {str(folder)!r}"
+        raise FileNotFoundError(errno.ENOENT, what, os.fspath(path))
     _remove_what_the_dead_left(folder)
     try:
         yield folder

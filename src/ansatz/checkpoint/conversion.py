@@ -11,13 +11,13 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
 import numpy as np
 
-from ansatz.checkpoint import mxnet_params, values
+from ansatz.checkpoint import values
 from ansatz.checkpoint.contents import Contents, LazyArray, native
 from ansatz.checkpoint.dtypes import dtype_called, exact_stand_in
 from ansatz.checkpoint.formats import Format, format_for, open_file
@@ -26,14 +26,10 @@ from ansatz.checkpoint.source import Source, source_of
 from ansatz.checkpoint.ties import FORMAT, TIES, Alias, Ties, encode
 from ansatz.core.errors import CheckpointError, did_you_mean
 from ansatz.core.paths import name_matches
+from ansatz.core.progress import ReadProgress
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
-
-_COUNTER = "num_batches_tracked"  # PyTorch's BatchNorm counts batches, Gluon's does not.
-
-Progress = Callable[[str, int], None]
-"""Told the name and the bytes of each array that was read, to be written or to be compared."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -64,7 +60,7 @@ def convert(
     cast: DTypeLike | None = None,
     aliases: bool = False,
     lossy: bool = False,
-    progress: Progress | None = None,
+    progress: ReadProgress | None = None,
 ) -> Conversion:
     """Write what one file holds to another, whole or not at all; the ending decides the format.
 
@@ -77,7 +73,7 @@ def convert(
         aliases: true to write a tied array under each of its names with bytes of its own.
         lossy: true to go on where the new format cannot hold everything.
         progress: told the name and the bytes of each array that was read, to be written and again
-            to be compared; in the end these are twice the bytes of what was chosen.
+            to be compared; in the end these are `bytes_to_convert` together.
 
     Returns:
         What was written, and what was lost.
@@ -96,6 +92,44 @@ def convert(
     """
     contents = open_file(source)
     row = format_for(target)
+    found, ties, chosen = _chosen(contents, row, select, rename, aliases=aliases)
+    job = _Job(found, row, cast, progress)
+    made = {name: job.array(name) for name in chosen}
+    arrays = {name: array for name, array in made.items() if array is not None}
+    metadata = job.metadata(contents, ties, arrays)
+    if contents.ties and not row.keeps_metadata and not aliases:
+        job.losses.append(f"{row.name} cannot tell ties: tied arrays are written as copies")
+    _check_no_loss(job.losses, os.fspath(source), os.fspath(target), row, lossy=lossy)
+    assert row.write is not None
+    row.write(os.fspath(target), arrays, metadata, verify=True)
+    job.tell_the_rest(chosen)
+    _check_read_back(os.fspath(target), arrays, ties if row.keeps_metadata else {})
+    nbytes = sum(array.nbytes for array in arrays.values())
+    return Conversion(contents.path, os.fspath(target), len(arrays), nbytes, tuple(job.losses))
+
+
+def bytes_to_convert(
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    *,
+    select: str | None = None,
+    rename: Rename | None = None,
+    aliases: bool = False,
+) -> int:
+    """How many bytes `convert` will tell with the same arguments: each array twice.
+
+    Raises:
+        CheckpointError: as `convert` does.
+    """
+    row = format_for(target)
+    found, _, chosen = _chosen(open_file(source), row, select, rename, aliases=aliases)
+    return 2 * _nbytes(found, chosen)
+
+
+def _chosen(
+    contents: Contents, row: Format, select: str | None, rename: Rename | None, *, aliases: bool
+) -> tuple[Source, Ties, list[str]]:
+    """The arrays under their new names, which of them are tied, and the names to be written."""
     found = source_of(contents).renamed(rename)
     ties = {kept: others for kept, others in found.ties.items() if others}
     if not contents.format.startswith("torch"):  # Whose ties are one storage.
@@ -110,19 +144,12 @@ def convert(
         )
     ties = {kept: others for kept, others in ties.items() if kept in chosen and others}
     told = {alias.name for others in ties.values() for alias in others}
-    job = _Job(found, row, cast, progress)
-    made = {name: job.array(name) for name in chosen if name not in told}
-    arrays = {name: array for name, array in made.items() if array is not None}
-    metadata = job.metadata(contents, ties, arrays)
-    if contents.ties and not row.keeps_metadata and not aliases:
-        job.losses.append(f"{row.name} cannot tell ties: tied arrays are written as copies")
-    _check_no_loss(job.losses, os.fspath(source), os.fspath(target), row, lossy=lossy)
-    assert row.write is not None
-    row.write(os.fspath(target), arrays, metadata, verify=True)
-    job.tell_the_rest(arrays)
-    _check_read_back(os.fspath(target), arrays, ties if row.keeps_metadata else {})
-    nbytes = sum(array.nbytes for array in arrays.values())
-    return Conversion(contents.path, os.fspath(target), len(arrays), nbytes, tuple(job.losses))
+    return found, ties, [name for name in chosen if name not in told]
+
+
+def _nbytes(source: Source, names: list[str]) -> int:
+    entries = [source.entries[name] for name in names]
+    return sum(math.prod(entry.shape) * entry.dtype.itemsize for entry in entries)
 
 
 def _check_no_loss(
@@ -141,7 +168,7 @@ class _Job:
     """The arrays of a conversion, and what is lost on the way."""
 
     def __init__(
-        self, source: Source, row: Format, cast: DTypeLike | None, progress: Progress | None
+        self, source: Source, row: Format, cast: DTypeLike | None, progress: ReadProgress | None
     ) -> None:
         self._source = source
         self._row = row
@@ -154,20 +181,18 @@ class _Job:
     def array(self, name: str) -> LazyArray | None:
         """The array as it is to be written; `None` if the format has no place for it."""
         stored = self._source.entries[name]
-        shape = stored.shape
-        if self._row.name == "mxnet" and (not shape or 0 in shape):
-            if 0 in shape or name.endswith(_COUNTER):
-                why = "that Gluon does not have" if not shape else "without any number in it"
-                self.losses.append(f"'{name}' has shape {shape}, {why}: it is left out")
-                return None
-            self.losses.append(f"'{name}' has shape (), which MXNet cannot hold: it becomes (1,)")
-            shape = (1,)
+        shape, loss = self._row.fitted(name, stored.shape)
+        if loss:
+            self.losses.append(loss)
+        if shape is None:
+            return None
         wanted = self._wanted(name, native(stored.dtype))
         made = LazyArray(shape, wanted, lambda: self._read(name, wanted).reshape(shape))
-        if self._row.name == "mxnet" and mxnet_params.refusal(name, made):
+        why = self._row.refusal(name, made)
+        if why:
             raise CheckpointError(
-                f"nothing was written: '{name}' has {mxnet_params.refusal(name, made)}; leave it "
-                f"out: rename={{{name!r}: None}} (on the command line --rename '{name}=')"
+                f"nothing was written: '{name}' has {why}; leave it out: "
+                f"rename={{{name!r}: None}} (on the command line --rename '{name}=')"
             )
         return made
 
@@ -200,11 +225,9 @@ class _Job:
         if self._progress is not None:
             self._progress(name, nbytes)
 
-    def tell_the_rest(self, written: Iterable[str]) -> None:
-        """Of formats that compare checksums of what they wrote, and do not read arrays again."""
-        entries = [self._source.entries[name] for name in written]
-        whole = sum(math.prod(entry.shape) * entry.dtype.itemsize for entry in entries)
-        self._tell("", max(0, 2 * whole - self._told))
+    def tell_the_rest(self, chosen: list[str]) -> None:
+        """What was left out, and arrays that are not read again where checksums are compared."""
+        self._tell("", max(0, 2 * _nbytes(self._source, chosen) - self._told))
 
     def metadata(
         self, contents: Contents, ties: Ties, arrays: Mapping[str, LazyArray]

@@ -7,6 +7,7 @@ A reader is `open(path) -> Contents`: it lists entries and reads one when asked.
 from __future__ import annotations
 
 import dataclasses
+import errno
 import os
 from collections.abc import Callable
 from typing import Any
@@ -31,6 +32,14 @@ from ansatz.checkpoint.writing import Writer
 from ansatz.core.errors import CheckpointError, did_you_mean
 
 
+def _as_it_is(name: str, shape: tuple[int, ...]) -> tuple[tuple[int, ...] | None, str]:
+    return shape, ""
+
+
+def _nothing_against(name: str, array: Any) -> str:
+    return ""
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Format:
     """One format of files.
@@ -42,6 +51,9 @@ class Format:
         write: writes arrays; `None` where files of this format are only read.
         holds: the dtypes that can be written.
         keeps_metadata: whether text metadata, and with them ties, can be written.
+        fitted: for a name and a shape, the shape that can be written instead, `None` if the array
+            has to be left out, and what is lost by it, in a sentence; an empty one if nothing is.
+        refusal: for a name and an array, why it cannot be written, or an empty text.
     """
 
     name: str
@@ -50,6 +62,8 @@ class Format:
     write: Writer | None = None
     holds: frozenset[np.dtype[Any]] = frozenset()
     keeps_metadata: bool = False
+    fitted: Callable[[str, tuple[int, ...]], tuple[tuple[int, ...] | None, str]] = _as_it_is
+    refusal: Callable[[str, Any], str] = _nothing_against
 
 
 FORMATS: dict[str, Format] = {
@@ -75,7 +89,13 @@ FORMATS: dict[str, Format] = {
             "npy", (".npy",), numpy_files.open_npy, numpy_files.write_npy, numpy_files.NUMPY_DTYPES
         ),
         Format(
-            "mxnet", (".params",), mxnet_params.open_params, mxnet_params.write, mxnet_params.DTYPES
+            "mxnet",
+            (".params",),
+            mxnet_params.open_params,
+            mxnet_params.write,
+            mxnet_params.DTYPES,
+            fitted=mxnet_params.fitted,
+            refusal=mxnet_params.refusal,
         ),
         Format("torch", (".pt", ".pth", ".bin", ".ckpt"), torch_zip.open_torch),
         Format("keras-h5", (".h5", ".hdf5"), keras_h5.open_h5, keras_h5.write_h5, keras_h5.DTYPES),
@@ -119,6 +139,7 @@ def open_file(path: str | os.PathLike[str]) -> Contents:
     Raises:
         CheckpointError: no known format, or damaged; the message says what it looks like.
         FileNotFoundError: there is no such file; the message offers one that is called alike.
+        PermissionError: it may not be read.
 
     Example:
         >>> import numpy as np
@@ -135,7 +156,7 @@ def open_file(path: str | os.PathLike[str]) -> Contents:
             return orbax_folder.open_orbax(orbax)
         name = _in_folder(name)
     elif not os.path.exists(name):
-        raise FileNotFoundError(_not_there(name))
+        raise _not_there(name)
     elif not os.path.isfile(name):
         raise CheckpointError(f"{name!r} is a device or a pipe, not a file")
     found = identify.identify(name)
@@ -168,18 +189,28 @@ def _open_as(name: str, found: str | None) -> Contents:
     )
 
 
-def _not_there(name: str) -> str:
+def _not_there(name: str) -> OSError:
+    """The error about a file that cannot be found: that of the system, with what may help."""
+    try:
+        os.stat(name)
+    except PermissionError as error:
+        return error  # It may be there; its folder may not be entered.
+    except (OSError, ValueError):
+        pass
+    return FileNotFoundError(errno.ENOENT, f"No such file ({_instead_of(name)})", name)
+
+
+def _instead_of(name: str) -> str:
     folder, base = os.path.split(name)
     if os.path.islink(name):
-        return f"No such file: {name!r} is a link to what is not there, {os.readlink(name)!r}"
+        return f"it is a link to what is not there, {os.readlink(name)!r}"
     if not os.path.isdir(folder or "."):
-        return f"No such file: {name!r}; there is no folder {folder!r} either"
-    hint = did_you_mean(base, os.listdir(folder or "."))
-    return (
-        f"No such file: {name!r}{hint}"
-        if hint
-        else (f"No such file: {name!r}; {_checkpoints_in(folder or '.')}")
-    )
+        return f"there is no folder {folder!r} either"
+    try:
+        hint = did_you_mean(base, os.listdir(folder or "."))
+        return hint.removeprefix("; ") or _checkpoints_in(folder or ".")
+    except OSError:
+        return f"what is in {folder or '.'!r} cannot be listed"
 
 
 def _checkpoints_in(folder: str) -> str:

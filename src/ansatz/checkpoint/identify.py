@@ -21,8 +21,10 @@ _SIGNATURES = (
         "a Git LFS pointer, which only names the file that was meant; fetch it: git lfs pull",
     ),
 )
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+_MAX_DOUBLINGS = 12  # Up to a block of 1 MiB.
 _NAMES = {
-    b"\x89HDF\r\n\x1a\n": "keras-h5",
+    _HDF5: "keras-h5",
     b"\x93NUMPY": "npy",
     b"GGUF": "gguf",
     b"\x12\x01\x00\x00\x00\x00\x00\x00": "mxnet",
@@ -68,7 +70,7 @@ def identify(path: str | os.PathLike[str]) -> str | None:
             return "safetensors"
         if head.lstrip().startswith(b"{") and b"weight_map" in head + file.read(1 << 16):
             return "index"
-    return _weakly(head)
+        return _weakly(head) or _after_block(file)
 
 
 def _identify_zip(file: BinaryIO) -> str | None:
@@ -92,6 +94,15 @@ def _identify_zip(file: BinaryIO) -> str | None:
         return "keras"
     if any(name.endswith(".npy") for name in names):
         return "npz"
+    return None
+
+
+def _after_block(file: BinaryIO) -> str | None:
+    """HDF5 after a block that belongs to the user, of 512 bytes or a power of two more."""
+    for k in range(_MAX_DOUBLINGS):
+        file.seek(512 << k)
+        if file.read(8) == _HDF5:
+            return "keras-h5"
     return None
 
 

@@ -44,6 +44,7 @@ DTYPES = frozenset({*NUMPY.values(), EXTENSIONS["bfloat16"]})
 _WEIGHTS = "model.weights.h5"
 _MAX_DEPTH = 64
 _MAX_OBJECTS = 200_000
+_NOT_IN_HEADER = "which is damaged, or not kept with its object"
 _FILTERS = {1, 2, 3}  # deflate, shuffle, checksums
 # What h5py raises for damaged files.
 _FAULTS = (OSError, KeyError, RuntimeError, ValueError, TypeError, AttributeError, OverflowError)
@@ -54,6 +55,14 @@ class _Dataset(NamedTuple):
 
     path: str
     entry: Entry
+
+
+class _Listed(NamedTuple):
+    """The datasets of a file and the names of layers, and where such a name could not be read."""
+
+    datasets: dict[str, _Dataset]
+    metadata: dict[str, str]
+    nameless: list[str]
 
 
 class _Window(io.RawIOBase):
@@ -93,13 +102,13 @@ def open_h5(path: str | os.PathLike[str]) -> Contents:
     name = os.fspath(path)
     with open(name, "rb") as file:
         opened = Opened(name, file)
-        datasets, metadata = _listed(file, opened.size, name)
+        listed = _listed(file, opened.size, name)
 
     def fetch(asked: str) -> NDArray[Any]:
         with opened.again() as again:
-            return _read(again, datasets[asked], f"'{asked}' in {name!r}")
+            return _read(again, listed.datasets[asked], f"'{asked}' in {name!r}")
 
-    return _contents(name, "keras-h5", datasets, metadata, fetch)
+    return _contents(name, "keras-h5", listed, fetch)
 
 
 def open_keras(path: str | os.PathLike[str]) -> Contents:
@@ -115,13 +124,14 @@ def open_keras(path: str | os.PathLike[str]) -> Contents:
         if member is None:
             raise CheckpointError(f"{name!r} holds no {_WEIGHTS}; it is no archive of Keras 3")
         inside = _inside(file, member, name)
-        datasets, metadata = _listed(inside, member.size, name)
+        listed = _listed(inside, member.size, name)
 
     def fetch(asked: str) -> NDArray[Any]:
         with opened.again() as again:
-            return _read(_inside(again, member, name), datasets[asked], f"'{asked}' in {name!r}")
+            what = f"'{asked}' in {name!r}"
+            return _read(_inside(again, member, name), listed.datasets[asked], what)
 
-    contents = _contents(name, "keras", datasets, metadata, fetch)
+    contents = _contents(name, "keras", listed, fetch)
     return dataclasses.replace(contents, archives=(name,))
 
 
@@ -131,12 +141,15 @@ def _inside(file: BinaryIO, member: zip_files.Member, path: str) -> Any:
     return _Window(file, member.offset, member.size)
 
 
-def _contents(
-    name: str, kind: str, datasets: dict[str, _Dataset], metadata: dict[str, str], fetch: Any
-) -> Contents:
-    entries = {key: dataset.entry for key, dataset in datasets.items()}
+def _contents(name: str, kind: str, listed: _Listed, fetch: Any) -> Contents:
+    entries = {key: dataset.entry for key, dataset in listed.datasets.items()}
+    notes: tuple[str, ...] = ()
+    if listed.nameless:
+        more = f" and {len(listed.nameless) - 3} more" if len(listed.nameless) > 3 else ""
+        where = ", ".join(map(repr, listed.nameless[:3])) + more
+        notes = (f"the layer's name is left out, {_NOT_IN_HEADER}: {where}",)
     # HDF5 lets one thread in at a time.
-    return Contents(name, kind, entries, fetch, metadata, concurrent=False)
+    return Contents(name, kind, entries, fetch, listed.metadata, notes=notes, concurrent=False)
 
 
 def _h5py() -> Any:
@@ -149,10 +162,11 @@ def _h5py() -> Any:
     return h5py
 
 
-def _listed(file: Any, size: int, path: str) -> tuple[dict[str, _Dataset], dict[str, str]]:
+def _listed(file: Any, size: int, path: str) -> _Listed:
     h5py = _h5py()
     datasets: dict[str, _Dataset] = {}
     metadata: dict[str, str] = {}
+    nameless: list[str] = []
     try:
         with h5py.File(file, "r") as held:
             for where, node in _walk(held, path):
@@ -160,6 +174,8 @@ def _listed(file: Any, size: int, path: str) -> tuple[dict[str, _Dataset], dict[
                     told = _text(file, node, "name") if where.endswith("/vars") else None
                     if told is not None:
                         metadata[_dotted(where)] = told
+                    elif where.endswith("/vars") and "name" in node.attrs:
+                        nameless.append(where)
                     continue
                 key = _dotted(where)
                 if key in datasets:
@@ -169,7 +185,7 @@ def _listed(file: Any, size: int, path: str) -> tuple[dict[str, _Dataset], dict[
         raise
     except _FAULTS as error:
         raise CheckpointError(f"{path!r} is a damaged HDF5 file ({error})") from error
-    return datasets, metadata
+    return _Listed(datasets, metadata, nameless)
 
 
 def _dotted(where: str) -> str:
@@ -207,7 +223,8 @@ def _walk(root: Any, path: str) -> Iterator[tuple[str, Any]]:
 
 
 def _text(file: Any, node: Any, name: str) -> str | None:
-    return hdf5_attributes.text_of(file, _h5py().h5o.get_info(node.id).addr, name)
+    address = _h5py().h5o.get_info(node.id).addr
+    return hdf5_attributes.text_of(file, address, name, node.file.userblock_size)
 
 
 def _entry(file: Any, dataset: Any, size: int, what: str) -> Entry:
@@ -240,7 +257,13 @@ def _dtype(file: Any, dataset: Any, what: str) -> np.dtype[Any]:
     stored: np.dtype[Any] = dataset.dtype
     if native(stored) in NUMPY.values():
         return NUMPY[native(stored).name]
-    meant = EXTENSIONS.get(str(_text(file, dataset, "dtype")))
+    told = _text(file, dataset, "dtype")
+    meant = EXTENSIONS.get(str(told))
+    if stored.type is np.void and told is None and "dtype" in dataset.attrs:
+        raise CheckpointError(
+            f"{what} says its dtype in an attribute that cannot be read, {_NOT_IN_HEADER}; write "
+            "the file again with h5py's defaults (no libver)"
+        )
     if stored.type is not np.void or meant is None or meant.itemsize != stored.itemsize:
         raise CheckpointError(f"{what} has the dtype {stored}, which is no dtype of numbers")
     return meant

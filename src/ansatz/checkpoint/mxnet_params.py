@@ -40,6 +40,7 @@ from ansatz.checkpoint.contents import (
     read_plain,
 )
 from ansatz.checkpoint.dtypes import EXTENSIONS, NUMPY
+from ansatz.checkpoint.sparse_indices import check_rising, rows_of
 from ansatz.checkpoint.writing import check_gathered, write_parts
 from ansatz.core.errors import CheckpointError
 
@@ -74,12 +75,12 @@ DTYPES = frozenset(_WRITTEN)
 _CPU = struct.pack("<ii", 1, 0)
 _SMALLEST_RECORD = 8
 _EXPORTED = ("arg:", "aux:")
+_COUNTER = "num_batches_tracked"  # PyTorch's BatchNorm counts batches, Gluon's does not.
 
 
 class _Sparse(NamedTuple):
     """A sparse array: where its values and its one or two auxiliaries stand."""
 
-    kind: int
     values: Entry
     auxiliaries: tuple[Entry, ...]
 
@@ -106,9 +107,7 @@ def open_params(path: str | os.PathLike[str]) -> Contents:
                 return read_plain(again, entries[key], what)
             values = read_plain(again, sparse[key].values, what)
             indices = [read_plain(again, entry, what) for entry in sparse[key].auxiliaries]
-        if sparse[key].kind == _ROW_SPARSE:
-            return _dense_rows(entries[key].shape, values, indices[0], what)
-        return _dense_csr(entries[key].shape, values, indices[0], indices[1], what)
+        return _dense(entries[key].shape, values, indices, what)
 
     return Contents(name, "mxnet", entries, fetch)
 
@@ -194,7 +193,7 @@ class _Reader:
         self._check_sparse(kind, shape, values, auxiliaries, what)
         entry = Entry(shape, dtype, held=_STORAGES[kind])
         check_expansion(entry.nbytes, self._size, what)
-        return entry, _Sparse(kind, values, auxiliaries)
+        return entry, _Sparse(values, auxiliaries)
 
     def _check_sparse(
         self,
@@ -241,29 +240,21 @@ class _Reader:
         return Entry(shape, dtype, self._cursor.skip(nbytes, f"the values of {what}"))
 
 
-def _dense_rows(
-    shape: tuple[int, ...], values: NDArray[Any], rows: NDArray[Any], what: str
+def _dense(
+    shape: tuple[int, ...], values: NDArray[Any], indices: list[NDArray[Any]], what: str
 ) -> NDArray[Any]:
-    if rows.size and (rows[0] < 0 or rows[-1] >= shape[0] or (np.diff(rows) <= 0).any()):
-        raise CheckpointError(f"{what} is damaged: its row numbers do not rise within its shape")
+    """The values of a sparse array where its one or two auxiliaries say that they belong."""
+    try:
+        if len(indices) == _AUXILIARIES[_CSR]:
+            starts, columns = indices
+            places: tuple[NDArray[Any], ...] = (rows_of(starts, columns, shape), columns)
+        else:
+            check_rising(indices[0], shape[0])
+            places = (indices[0],)
+    except ValueError as error:
+        raise CheckpointError(f"{what} is damaged: {error}") from error
     dense = np.zeros(shape, values.dtype)
-    dense[rows] = values
-    return dense
-
-
-def _dense_csr(
-    shape: tuple[int, ...],
-    values: NDArray[Any],
-    starts: NDArray[Any],
-    columns: NDArray[Any],
-    what: str,
-) -> NDArray[Any]:
-    counts = np.diff(starts)
-    sound = starts[0] == 0 and starts[-1] == values.size and (counts >= 0).all()
-    if not sound or (columns.size and (columns.min() < 0 or columns.max() >= shape[1])):
-        raise CheckpointError(f"{what} is damaged: its indices do not lie within its shape")
-    dense = np.zeros(shape, values.dtype)
-    dense[np.repeat(np.arange(shape[0]), counts), columns] = values
+    dense[places] = values
     return dense
 
 
@@ -294,6 +285,17 @@ def write(
     parts.append(struct.pack("<Q", len(names)))
     parts += [struct.pack("<Q", len(raw)) + raw for raw in names]
     write_parts(path, parts, verify=verify)
+
+
+def fitted(name: str, shape: tuple[int, ...]) -> tuple[tuple[int, ...] | None, str]:
+    """The shape in which MXNet can hold an array, and what is lost by it; see `Format.fitted`."""
+    if 0 in shape:
+        return None, f"'{name}' has shape {shape}, without any number in it: it is left out"
+    if not shape and name.endswith(_COUNTER):
+        return None, f"'{name}' has shape {shape}, that Gluon does not have: it is left out"
+    if not shape:
+        return (1,), f"'{name}' has shape (), which MXNet cannot hold: it becomes (1,)"
+    return shape, ""
 
 
 def refusal(name: str, array: Any) -> str:

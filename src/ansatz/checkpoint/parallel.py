@@ -2,17 +2,21 @@
 
 Most of the time of a load is spent in the system: it clears fresh memory, and copies bytes into it.
 One thread of a processor can do that only so fast. Results come in the order of the items however
-the threads run, and so does the first error.
+the threads run, and so does the first error. However slowly they are taken, only a few of them wait
+in memory.
 """
 
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from typing import TypeVar
 
 _MAX_THREADS = 4  # Memory is no faster with more, and each may hold one array besides its result.
+_AHEAD = 2  # Items for each thread that are begun before their results are asked for.
 _WORTH_IT = 1 << 24  # Bytes; reading fewer takes no longer than starting threads.
 
 _Item = TypeVar("_Item")
@@ -43,7 +47,15 @@ def in_order(
         yield from map(function, items)
         return
     with ThreadPoolExecutor(threads, thread_name_prefix="ansatz-read") as pool:
-        yield from pool.map(function, items)  # Which cancels what waits if it is left early.
+        left = iter(items)
+        ahead = deque(pool.submit(function, item) for item in islice(left, _AHEAD * threads))
+        try:
+            while ahead:
+                yield ahead.popleft().result()
+                ahead.extend(pool.submit(function, item) for item in islice(left, 1))
+        finally:
+            for waiting in ahead:  # It was left early, or something failed.
+                waiting.cancel()
 
 
 def _processors() -> int:

@@ -94,4 +94,10 @@ FLAX: tuple[Rule, ...] = (
     Rule(re.compile(r"(^|\.)mean$"), r"\1running_mean"),
     Rule(re.compile(r"(^|\.)var$"), r"\1running_var"),
 )
-"""Flax Linen: `params.Dense_0.kernel` becomes `Dense_0.weight`, kernels of every rank turned."""
+"""Flax Linen: `params.Dense_0.kernel` becomes `Dense_0.weight`, kernels of every rank turned.
+
+A transposed convolution is known by the name that Flax gives it, `ConvTranspose_0`, and keeps its
+`kernel`. Called otherwise (`nn.ConvTranspose(8, (3, 3), name="up")`) it cannot be told from a
+convolution: its kernel becomes `up.weight`, although Flax goes through it in the opposite
+direction. Leave it out: `rename=[{"*up.kernel": None}, *rename_tables.FLAX]`.
+"""

@@ -16,6 +16,7 @@ import numpy as np
 
 from ansatz.checkpoint.contents import MAX_RANK
 from ansatz.checkpoint.dtypes import NUMPY
+from ansatz.checkpoint.sparse_indices import check_within, rows_of
 from ansatz.core.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -81,10 +82,10 @@ def quantised(integers: Any, scheme: Any) -> Composed:
     if getattr(name, "name", "") not in SCHEMES:
         raise ValueError("an unknown way to quantise")
     if name.name == SCHEMES[0]:
-        sound = isinstance(scale, int | float) and type(zero) is int and abs(zero) < 1 << 31
+        sound = isinstance(scale, float) and type(zero) is int and abs(zero) < 1 << 31
         if not sound or axis:
             raise ValueError("a scale or a zero point is no number")
-        whole = np.array(scale, np.float32), np.array(zero)
+        whole = np.array(scale, np.float64), np.array(zero)
         parts: tuple[Any, ...] = (integers,)
         channels = 0
     else:
@@ -92,6 +93,8 @@ def quantised(integers: Any, scheme: Any) -> Composed:
         sound = type(channels) is int and 0 <= channels < len(integers.shape)
         if not sound or not scale.shape == zero.shape == (integers.shape[channels],):
             raise ValueError("scales and zero points do not fit the channels")
+        if scale.dtype.kind != "f" or zero.dtype.kind not in "fi":
+            raise ValueError("scales or zero points that are no numbers")
         parts = (integers, scale, zero)
 
     def values(arrays: list[NDArray[Any]], shape: tuple[int, ...]) -> NDArray[Any]:
@@ -102,8 +105,13 @@ def quantised(integers: Any, scheme: Any) -> Composed:
             along[channels] = -1
             scales, zeros = scales.reshape(along), zeros.reshape(along)
         wide = np.float32 if zeros.dtype.kind == "f" else np.int64
-        difference = held.astype(wide) - zeros.astype(wide)
-        made: NDArray[np.float32] = scales.astype(np.float32) * difference.astype(np.float32)
+        # What is too large for float32 becomes infinite, as in PyTorch, but no scale of its own.
+        with np.errstate(over="ignore", invalid="ignore"):
+            factors = scales.astype(np.float32)
+            if (np.isinf(factors) & np.isfinite(scales)).any():
+                raise ValueError("its scale is too large for float32")
+            difference = held.astype(wide) - zeros.astype(wide)
+            made: NDArray[np.float32] = factors * difference.astype(np.float32)
         return made
 
     return Composed("quantised", tuple(integers.shape), NUMPY["float32"], parts, values)
@@ -122,7 +130,7 @@ def sparse(layout: Any, data: tuple[Any, ...]) -> Composed | Unread:
     if layout == "torch.sparse_coo":
         places, values, shape = data[:3]
         rank, count = places.shape
-        sound = values.shape == (count, *shape[rank:]) and 0 < rank <= len(shape) <= MAX_RANK
+        sound = values.shape == (count, *shape[rank:]) and rank <= len(shape) <= MAX_RANK
         parts: tuple[Any, ...] = (places, values)
         made: Any = _from_coordinates
     elif layout in _PRESSED:
@@ -146,25 +154,20 @@ _DENSE = "save it as tensor.to_dense()"
 def _from_coordinates(arrays: list[NDArray[Any]], shape: tuple[int, ...]) -> NDArray[Any]:
     places, values = arrays
     for axis, along in enumerate(places):
-        _check_range(along, shape[axis])
+        check_within(along, shape[axis])
+    if not len(places):  # No axis is sparse, as of a scalar: all values have the same place.
+        first = np.zeros((1, len(values)), np.int64)
+        return _from_coordinates([first, values], (1, *shape)).reshape(shape)
     dense = np.zeros(shape, values.dtype)
     np.add.at(dense, tuple(places), values)  # A place may occur twice; the values are added.
     return dense
 
 
 def _from_rows(arrays: list[NDArray[Any]], shape: tuple[int, ...]) -> NDArray[Any]:
-    pressed, columns, values = arrays
-    counts = np.diff(pressed)
-    if pressed[0] != 0 or pressed[-1] != len(columns) or (counts < 0).any():
-        raise ValueError("the rows of a sparse tensor do not begin where they should")
-    rows = np.repeat(np.arange(shape[0]), counts)
-    return _from_coordinates([np.stack([rows, columns]), values], shape)
+    starts, columns, values = arrays
+    places = np.stack([rows_of(starts, columns, shape), columns])
+    return _from_coordinates([places, values], shape)
 
 
 def _from_columns(arrays: list[NDArray[Any]], shape: tuple[int, ...]) -> NDArray[Any]:
     return _from_rows(arrays, shape[::-1]).T
-
-
-def _check_range(places: NDArray[Any], size: int) -> None:
-    if len(places) and not 0 <= places.min() <= places.max() < size:
-        raise ValueError("a value of a sparse tensor stands outside of its shape")

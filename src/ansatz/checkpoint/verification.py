@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 
 from ansatz.checkpoint import zip_files
 from ansatz.checkpoint.contents import Contents
 from ansatz.checkpoint.values import not_finite
-
-Progress = Callable[[str, int], None]
-"""Told the name and the bytes of each part that was read."""
+from ansatz.core.progress import ReadProgress
 
 
-def verify_file(contents: Contents, progress: Progress | None = None) -> tuple[str, ...]:
+def verify_file(contents: Contents, progress: ReadProgress | None = None) -> tuple[str, ...]:
     """Read every array of a file, and compare checksums where the format has them.
 
     Of a checkpoint in several files, all files; of ZIP archives, all members, whether an array
@@ -49,7 +46,7 @@ def bytes_to_verify(contents: Contents) -> int:
     return arrays + sum(os.path.getsize(path) for path in contents.archives)
 
 
-def _check_sums(path: str, tell: Progress) -> None:
+def _check_sums(path: str, tell: ReadProgress) -> None:
     with open(path, "rb") as file:
         size = left = file.seek(0, 2)
         for member in zip_files.members(file, size, path).values():

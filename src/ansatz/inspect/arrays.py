@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 import jax.numpy as jnp
 import numpy as np
+
+from ansatz.core.progress import ReadProgress
 
 _BLOCK = 1 << 20  # So many elements are widened to float64 at a time.
 
@@ -86,7 +88,7 @@ def rows_of(
     names: Iterable[str] | None = None,
     *,
     values: bool = True,
-    progress: Callable[[str, int], None] | None = None,
+    progress: ReadProgress | None = None,
 ) -> Iterator[ArrayRow]:
     """One row for each array; each is read, looked at and forgotten before the next.
 

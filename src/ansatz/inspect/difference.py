@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from ansatz.core.progress import ReadProgress
 from ansatz.inspect.arrays import Readable, digest_of
 
 _BLOCK = 1 << 20
@@ -55,9 +55,7 @@ class Difference:
         return bool(self.added or self.removed or self.renamed or self.changed)
 
 
-def difference(
-    a: Readable, b: Readable, progress: Callable[[str, int], None] | None = None
-) -> Difference:
+def difference(a: Readable, b: Readable, progress: ReadProgress | None = None) -> Difference:
     """Compare two sets of named arrays, one pair at a time.
 
     Args:
@@ -94,7 +92,7 @@ def _renamed(
     removed: list[str],
     b: Readable,
     added: list[str],
-    tell: Callable[[str, int], None],
+    tell: ReadProgress,
 ) -> list[tuple[str, str]]:
     """Pairs of equal arrays; only those are read whose shape and dtype occur on both sides."""
     kinds = {_kind(a, name) for name in removed} & {_kind(b, name) for name in added}

@@ -13,11 +13,12 @@ import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from importlib import resources
 from typing import Any, Protocol
 
+from ansatz.core.progress import ReadProgress
 from ansatz.inspect.arrays import ArrayRow, Readable, described, duplicates, looked_into
 from ansatz.inspect.difference import change_of
 from ansatz.inspect.file_tables import faults_of
@@ -65,7 +66,7 @@ def page_of(
     first: Shown,
     second: Shown | None = None,
     *,
-    progress: Callable[[str, int], None] | None = None,
+    progress: ReadProgress | None = None,
 ) -> str:
     """The page, as one self-contained HTML document.
 
