@@ -99,6 +99,8 @@ def settle(
         kwargs: its keyword arguments.
         draw: cells to draw as well, as far as their shapes are then known.
 
+    A `Watch` forgets what the run noted, because the call that is settled is yet to come.
+
     Raises:
         Exception: whatever the run or an initialiser raises; nothing was changed.
     """
