@@ -21,7 +21,7 @@ from ansatz.core.containers import (
     track,
 )
 from ansatz.core.declared import Declared
-from ansatz.core.errors import StructureError, TieError, format_shape
+from ansatz.core.errors import StructureError, TieError, format_shape, format_value
 from ansatz.core.parameter import Parameter
 from ansatz.core.shapes import Shape, merge_shapes
 from ansatz.core.spelling import no_attribute
@@ -78,8 +78,8 @@ class Node:
         held_place = is_parameter_place(current)
         if held_place and value is not None and not is_parameter_place(value):
             raise TypeError(
-                f"{current.describe()} cannot be replaced by a value of type "
-                f"{type(value).__name__}; assign to its value instead: "
+                f"{current.describe()} cannot be replaced by {format_value(value)}; assign to its "
+                "value instead: "
                 f"module.{name}.value = value (or module.{name}.data[:] = value)"
             )
         if isinstance(current, Parameter | StandIn) and isinstance(value, Parameter | StandIn):
