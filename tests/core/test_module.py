@@ -1,6 +1,8 @@
+import abc
 import copy
 import dataclasses
 import pickle
+from typing import Protocol
 
 import jax
 import jax.numpy as jnp
@@ -56,6 +58,41 @@ def test_a_data_class_may_be_a_module():
     run(net, inputs())
     assert run.traces == 1
     assert copy.deepcopy(net).weight is not net.weight
+
+
+class Registered:
+    """A mixin of another library that sets something up when an object is made."""
+
+    def __new__(cls, *args, **kwargs):
+        made = super().__new__(cls)
+        made.tag = [len(args), dict(kwargs)]
+        return made
+
+
+@pytest.mark.parametrize("bases", [(az.Module, Registered), (Registered, az.Module)])
+def test_the_new_of_a_mixin_is_called_wherever_it_stands(bases):
+    class Net(*bases):
+        def __init__(self, units, *, scale):
+            self.weight = az.Parameter((units,), init="ones")
+
+    net = Net(2, scale=3)
+    assert net.tag == [1, {"scale": 3}]
+    assert net.training
+    assert list(net.collect_params()) == ["weight"]
+    assert copy.deepcopy(net).tag == [1, {"scale": 3}]
+
+
+def test_a_module_may_be_an_abstract_class_and_follow_a_protocol():
+    class Called(Protocol):
+        def forward(self, x): ...
+
+    class Base(az.Module, Called, abc.ABC):
+        @abc.abstractmethod
+        def forward(self, x): ...
+
+    with pytest.raises(TypeError, match="abstract"):
+        Base()
+    assert type("Net", (Base,), {"forward": lambda self, x: x})()(3) == 3
 
 
 def test_a_module_without_forward_says_so():

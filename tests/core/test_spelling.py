@@ -1,4 +1,5 @@
 import copy
+import copyreg
 import pickle
 
 import jax.numpy as jnp
@@ -72,6 +73,45 @@ def test_copies_are_made_without_arguments():
     layer = nn.Conv2D(8, 3)
     assert copy.deepcopy(layer).channels == 8
     assert pickle.loads(pickle.dumps(layer)).channels == 8
+
+
+class ReducedAsBefore(nn.Dense):
+    """Pickled as by older versions, by `cls.__new__(cls)` and the same state."""
+
+    def __reduce__(self):
+        return copyreg.__newobj__, (type(self),), self.__getstate__()
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_pickles_of_older_versions_are_read(protocol):
+    layer = pickle.loads(pickle.dumps(ReducedAsBefore(3, in_units=2), protocol))
+    assert layer(jnp.ones((1, 2))).shape == (1, 3)
+
+
+def test_a_class_may_have_other_constructors():
+    class Net(nn.Module):
+        def __init__(self, units):
+            super().__init__()
+            self.dense = nn.Dense(units)
+
+        @classmethod
+        def around(cls, dense):
+            net = cls.__new__(cls)
+            net.dense = dense
+            return net
+
+    assert [name for name, _ in Net.around(nn.Dense(2)).named_children()] == ["dense"]
+    with pytest.raises(TypeError, match=r"Net\.__init__\(\) missing 1 .*'units'"):
+        Net()
+
+
+def test_a_base_class_may_be_shared_by_classes_that_need_other_options():
+    class Small(nn.Conv2D):
+        def __init__(self, channels):
+            super().__init__()
+
+    with pytest.raises(TypeError, match="'channels' and 'kernel_size'"):
+        Small(3)
 
 
 @pytest.mark.parametrize(

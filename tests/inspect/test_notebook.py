@@ -15,6 +15,7 @@ import pytest
 import ansatz as az
 from ansatz import nn
 from ansatz.core import verbs
+from ansatz.inspect import notebook, summary
 from ansatz.inspect.notebook import show_state_dicts_in
 
 
@@ -166,6 +167,49 @@ def test_what_was_remembered_of_arrays_goes_with_them(formatter: Formatter) -> N
     del net, state
     gc.collect()
     assert not given
+
+
+def test_giving_a_state_dict_makes_no_table(
+    formatter: Formatter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net = tied()
+    made: list[object] = []
+
+    def counted(*args: Any, **options: Any) -> Any:
+        made.append(args)
+        return summary(*args, **options)
+
+    monkeypatch.setattr(notebook, "summary", counted)
+    state = net.state_dict()
+    assert not made
+    assert formatter(state) is not None
+    assert len(made) == 1
+
+
+def test_a_state_dict_from_before_says_what_was_replaced(formatter: Formatter) -> None:
+    net = tied()
+    state = net.state_dict()
+    net[0].bias.value = jnp.ones(3)
+    origins = {row[0]: row[-1] for row in table(formatter(state))[1:]}
+    assert origins["0.bias"] == "replaced since"
+    assert "FanInUniform" in origins["0.weight"]
+    assert {row[-1] for row in table(formatter(net.state_dict()))} >= {"edited"}
+    del net[1]
+    assert formatter(state) is None  # There is no row for all of it any more.
+
+
+def test_a_copy_does_not_take_the_state_dict_of_its_original(formatter: Formatter) -> None:
+    net = tied()
+    state = net.state_dict()
+    twin = copy.deepcopy(net)
+    twin.state_dict()
+    del twin
+    gc.collect()
+    assert formatter(state) is not None
+    assert formatter({**state, "2": nn.Dense(1, in_units=1).state_dict()["bias"]}) is None
+    del net
+    gc.collect()
+    assert formatter(state) is None  # The network is what could tell of it.
 
 
 def test_a_state_dict_is_a_plain_dict_to_everybody_else() -> None:

@@ -1,6 +1,7 @@
 """The summary of a network."""
 
 import io
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -246,6 +247,15 @@ def test_a_summary_is_a_sequence_of_rows() -> None:
     table = summary(nn.Linear(2, 2))
     assert len(table) == len(list(table)) == 2
     assert repr(table) == str(table) == table.text(100)
+    assert (table[0].path, table[-1].path) == ("weight", "bias")
+    assert "weight" in table
+    assert table[0] in table
+    assert "0" not in table
+    assert 0 not in table
+    with pytest.raises(IndexError, match="row 2 is asked for, but the table has 2"):
+        table[2]
+    with pytest.raises(TypeError, match=r"a row is asked for by its path or its number, got 1\.5"):
+        table[1.5]  # type: ignore[index]
 
 
 @pytest.mark.parametrize(
@@ -315,6 +325,49 @@ def test_each_call_of_a_shared_layer_shows_also_inside_transforms() -> None:
     twice = net.summary(y, y=y)
     assert any("2 × float32[2, 4]" in line for line in lines(twice))
     assert max(map(len, lines(twice, 60))) <= 60
+
+
+class Calling(nn.Module):
+    """Calls a layer once, by way of a function that it is given."""
+
+    def __init__(self, units: int | None, call: Callable[[nn.Dense, jax.Array], jax.Array]) -> None:
+        super().__init__()
+        self.dense = nn.Dense(4, in_units=units)
+        self.call = call
+
+    def forward(self, x: jax.Array) -> jax.Array:
+        return self.call(self.dense, x)
+
+
+@pytest.mark.parametrize("units", [None, 4])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda dense, x: az.value_and_grad(lambda dense, x: dense(x).sum())(dense, x)[0],
+        lambda dense, x: az.grad(lambda dense, x: dense(x).sum())(dense, x)["bias"],
+        lambda dense, x: az.vmap(dense)(x),
+        lambda dense, x: dense.settle_shapes(x)(x),
+    ],
+)
+def test_a_call_counts_once_whether_or_not_it_has_to_find_shapes(
+    units: int | None, call: Callable[[nn.Dense, jax.Array], jax.Array]
+) -> None:
+    table = Calling(units, call).summary(jax.ShapeDtypeStruct((2, 4), "float32"))
+    assert len(table["dense"].outputs) == 1
+
+
+def test_every_layer_of_a_stack_has_its_row_though_only_one_is_traced() -> None:
+    shared = nn.Dense(4)
+    stack = nn.Stack(lambda: nn.Sequential(nn.Dense(4), nn.ReLU(), shared), 3)
+    table = stack.summary(jax.ShapeDtypeStruct((2, 4), "float32"))
+    called = [path for path in table.layers if path]
+    assert len(called) == 12
+    assert [row.path for row in table if row.kind == "layer"] == called
+    for path in ("0", "1", "2", "0.0", "1.1", "2.1"):
+        assert shapes(table, path) == [(2, 4)]
+    assert shapes(table, "0.2") == [(2, 4)] * 3
+    assert table["1.2"].shared_with == "0.2"
+    assert len(table.outputs) == 1
 
 
 def test_a_network_that_looks_at_values_is_run_on_the_actual_inputs() -> None:

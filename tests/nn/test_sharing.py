@@ -1,5 +1,6 @@
 import copy
 
+import jax
 import jax.numpy as jnp
 import pytest
 
@@ -97,6 +98,31 @@ def test_a_layer_in_the_place_of_its_parameters_is_refused():
 def test_a_plain_array_is_refused():
     with pytest.raises(az.TieError, match="not a parameter"):
         nn.Dense(2, use_bias=False, params={"weight": jnp.ones((2, 2))})
+
+
+def put_in_a_list(x):
+    net = az.Module()
+    net.weights = [az.Parameter((2, 3))]
+    net.weights[0] = x
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda x: nn.Dense(2, params=x), "to parameters, got float32[2, 3]"),
+        (
+            lambda x: nn.Dense(2, params={"weight": x, "bias": x}),
+            "params['weight'] is float32[2, 3], not a parameter",
+        ),
+        (lambda x: nn.Dense(x), "units is a whole number, got float32[2, 3]"),
+        (put_in_a_list, "cannot be replaced by float32[2, 3]; assign"),
+    ],
+)
+@pytest.mark.parametrize("transform", [lambda f: f, jax.grad, jax.jit])
+def test_an_array_is_told_by_dtype_and_shape_whether_or_not_it_is_traced(build, message, transform):
+    with pytest.raises((TypeError, az.TieError)) as caught:
+        transform(build)(jnp.ones((2, 3)))
+    assert message in str(caught.value)
 
 
 def test_an_initialiser_for_a_shared_parameter_is_refused():

@@ -372,12 +372,16 @@ def test_arrays_in_the_place_of_batches_are_refused_with_what_to_write():
     x = np.ones((4, 3), np.float32)
     calls = (
         lambda: trainer.fit(x, x, batch_size=2),
-        lambda: trainer.fit([(x, x)], num_epochs=2),
+        lambda: trainer.fit(x, batch_size=2),
         lambda: trainer.evaluate(x, x),
     )
     for call in calls:
         with pytest.raises(TypeError, match=r"arrays are cut into batches by train\.batches\(x, y"):
             call()
+    with pytest.raises(TypeError, match=r"fit has no option 'epoch'; did you mean 'epochs'\? \(it"):
+        trainer.fit([(x, x)], epoch=3)
+    with pytest.raises(TypeError, match="evaluate has no option 'metric'; did you mean 'metrics'"):
+        trainer.evaluate([(x, x)], metric={})
     with pytest.raises(TrainingError, match=r"got the array float32\[4, 3\]; cut arrays"):
         trainer.fit(x)
     with pytest.raises(TrainingError, match=r"got a tuple of 3 \(float32\[4, 3\], "):

@@ -10,6 +10,7 @@ import jax
 
 from ansatz.core import deferral
 from ansatz.core.cell import Cell
+from ansatz.core.errors import format_value
 from ansatz.core.node import Node
 
 
@@ -59,8 +60,8 @@ class Arguments:
             if not deferral.is_array(leaf) and not isinstance(leaf, bool | int | float | complex):
                 name = _name_of(function, self, path)
                 raise TypeError(
-                    f"{name} of {getattr(function, '__qualname__', function)} is {leaf!r}, a "
-                    f"{type(leaf).__name__}, which cannot be traced. If it selects what is "
+                    f"{name} of {getattr(function, '__qualname__', function)} is "
+                    f"{format_value(leaf)}, which cannot be traced. If it selects what is "
                     "compiled, make it static: az.jit(f, static_argnames=('…',)); arrays are "
                     "passed as jax or numpy arrays."
                 )

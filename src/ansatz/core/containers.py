@@ -19,7 +19,7 @@ import jax
 
 from ansatz.core import clock
 from ansatz.core.cell import Cell
-from ansatz.core.errors import StructureError, TraceError
+from ansatz.core.errors import StructureError, TraceError, format_value
 
 _UNORDERED = (set, frozenset, collections.deque, KeysView, ValuesView)
 
@@ -50,7 +50,7 @@ def _refuse_replacing(container: Any, key: Any, new: Any) -> None:
     bare = new is not None and not is_parameter_place(new)
     if bare and held is not None and is_parameter_place(held):
         raise TypeError(
-            f"{held.describe()} cannot be replaced by a value of type {type(new).__name__}; "
+            f"{held.describe()} cannot be replaced by {format_value(new)}; "
             f"assign to its value instead: container[{key!r}].value = value"
         )
 

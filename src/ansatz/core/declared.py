@@ -27,6 +27,7 @@ from ansatz.core.errors import (
     ShapeError,
     TraceError,
     format_shape,
+    format_value,
 )
 from ansatz.core.initializer import (
     Derived,
@@ -331,12 +332,11 @@ class Declared(Cell, Viewed):
         if isinstance(new, ArrayOperators):
             new = new.value
         if not isinstance(new, jax.Array | np.ndarray | np.generic):
-            given = type(new).__name__
-            new = np.asarray(new)
+            given, new = new, np.asarray(new)
             if new.dtype.kind not in "biufcV":
                 raise TypeError(
-                    f"{self.describe()} takes an array as its value, got a {given}; nothing was "
-                    "changed"
+                    f"{self.describe()} takes an array as its value, got {format_value(given)}; "
+                    "nothing was changed"
                 )
             if np.can_cast(new.dtype, self._dtype, "same_kind"):
                 new = new.astype(self._dtype)  # Python numbers have no dtype of their own.

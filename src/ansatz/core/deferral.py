@@ -90,6 +90,7 @@ def settle(
     kwargs: Mapping[str, Any],
     *,
     draw: Collection[Declared] = (),
+    watched: bool = False,
 ) -> None:
     """Find and commit the shapes of all parameters that `function(*args, **kwargs)` reaches.
 
@@ -98,6 +99,8 @@ def settle(
         args: its arguments; arrays may be `jax.ShapeDtypeStruct`.
         kwargs: its keyword arguments.
         draw: cells to draw as well, as far as their shapes are then known.
+        watched: whether this run is the one that a `Watch` is for; otherwise it sees only the call
+            that follows.
 
     Raises:
         Exception: whatever the run or an initialiser raises; nothing was changed.
@@ -112,6 +115,8 @@ def settle(
                 raise
             watch.rewind(marked)
             found, drawn = _run_concretely(function, args, kwargs)
+        if not watched:
+            watch.rewind(marked)
         before = {cell: cell._shape for cell in found}
         for cell, shape in found.items():
             cell._shape = shape

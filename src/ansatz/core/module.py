@@ -82,9 +82,9 @@ class Module(Node):
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Made in training mode, whether or not the subclass calls `super().__init__()`."""
-        if args or kwargs or cls.__new__ is Module.__new__:  # Else the subclass has looked.
+        if args or kwargs:  # Without any it may be `cls.__new__(cls)`, which needs none.
             check_options(cls, args, kwargs)
-        return cls._blank()
+        return super().__new__(cls, *args, **kwargs)
 
     def _start(self) -> None:
         super()._start()

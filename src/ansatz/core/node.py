@@ -21,7 +21,7 @@ from ansatz.core.containers import (
     track,
 )
 from ansatz.core.declared import Declared
-from ansatz.core.errors import StructureError, TieError, format_shape
+from ansatz.core.errors import StructureError, TieError, format_shape, format_value
 from ansatz.core.parameter import Parameter
 from ansatz.core.shapes import Shape, merge_shapes
 from ansatz.core.spelling import no_attribute
@@ -37,7 +37,12 @@ class Node:
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Set up here and not in `__init__`, so that a subclass may forget `super().__init__()`."""
-        return cls._blank()
+        make = super().__new__
+        if make is object.__new__:
+            return cls._blank()
+        made: Self = make(cls, *args, **kwargs)  # By a class that stands after this one.
+        _ = made._ref  # Starts it, unless that class has by setting an attribute.
+        return made
 
     @classmethod
     def _blank(cls) -> Self:
@@ -73,8 +78,8 @@ class Node:
         held_place = is_parameter_place(current)
         if held_place and value is not None and not is_parameter_place(value):
             raise TypeError(
-                f"{current.describe()} cannot be replaced by a value of type "
-                f"{type(value).__name__}; assign to its value instead: "
+                f"{current.describe()} cannot be replaced by {format_value(value)}; assign to its "
+                "value instead: "
                 f"module.{name}.value = value (or module.{name}.data[:] = value)"
             )
         if isinstance(current, Parameter | StandIn) and isinstance(value, Parameter | StandIn):
@@ -89,6 +94,9 @@ class Node:
 
     def __getattr__(self, name: str) -> Any:
         # Only called for what is missing, and when a property raised AttributeError itself.
+        if name in _SLOTS:  # Another `__new__` is not through yet, or it was `object.__new__`.
+            self._start()
+            return object.__getattribute__(self, name)
         if isinstance(getattr(type(self), name, None), property):
             return object.__getattribute__(self, name)
         raise no_attribute(self, name, (*self.__dict__, *dir(type(self))))
@@ -131,7 +139,7 @@ class Node:
     # -- copying ------------------------------------------------------------------------------
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Not by __new__, which looks at what a new instance is given.
+        # Not by __new__, which a subclass may let need arguments.
         return type(self)._blank, (), self.__getstate__()
 
     def __getstate__(self) -> tuple[dict[str, Any], int | None]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple, ParamSpec, TypeVar
+from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
 from ansatz.core.errors import did_you_mean
 
@@ -212,11 +212,29 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+def shared_init(
+    function: Callable[Concatenate[Any, P], None],
+) -> Callable[Concatenate[Any, P], None]:
+    """Make an `__init__` that several classes inherit name the one that was called with nothing.
+
+    Python's own error names the function, and so a class that nobody has called. It is not looked
+    at in `__new__`, which gets nothing from `cls.__new__(cls)` as well.
+    """
+
+    @functools.wraps(function)
+    def init(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> None:
+        if not args and not kwargs and type(self).__init__ is init:
+            check_options(type(self), args, kwargs)
+        function(self, *args, **kwargs)
+
+    return init
+
+
 def hinted(hint: str = "") -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Make a function say what it takes, and what an option elsewhere is called here.
 
     Args:
-        hint: what to write instead, when it is given too many values or unknown options.
+        hint: what to write instead, when it is given too many values, or a `batch_size`.
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
@@ -228,10 +246,11 @@ def hinted(hint: str = "") -> Callable[[Callable[P, R]], Callable[P, R]]:
 
         @functools.wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
-            if len(args) > most or not kwargs.keys() <= names.keys():
-                for name in kwargs:
-                    if name not in names and not hint:
-                        raise unknown_option(kind, name, tuple(names))
+            for name in kwargs:
+                if name not in names:
+                    error = unknown_option(kind, name, tuple(n for n in names if n != "self"))
+                    raise TypeError(f"{error}; {hint}") if hint and name == "batch_size" else error
+            if len(args) > most:
                 raise TypeError(f"{kind} takes ({listed})" + (f"; {hint}" if hint else ""))
             return function(*args, **kwargs)
 

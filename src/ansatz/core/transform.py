@@ -73,7 +73,9 @@ def value_and_grad(
                 written[:] = inner.writes
                 return loss, (aux, list(inner.written().values()))
 
+        marked = watch.mark()
         while True:
+            watch.rewind(marked)
             run = jax.value_and_grad(pure, has_aux=True)
             (loss, (aux, values)), gradients = run(targets.values())
             found = _Targets(chosen)

@@ -7,7 +7,7 @@ its output.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -62,6 +62,25 @@ def rewind(marked: int) -> None:
     watch = current()
     if watch is not None:
         del watch._calls[marked:]
+
+
+def spread(marked: int, alike: Iterable[Sequence[Node]]) -> None:
+    """Note what was noted since then also for others, as whose calls these count.
+
+    Args:
+        marked: what `mark` gave before the calls.
+        alike: groups of nodes, each of one size: a node that was called, and the others. A node of
+            no group was called for each of them.
+    """
+    watch = current()
+    if watch is None:
+        return
+    groups = {id(group[0]): group for group in alike}
+    calls = watch._calls[marked:]
+    for place in range(1, max(map(len, groups.values()), default=1)):
+        for node, output in calls:
+            group = groups.get(id(node))
+            watch._calls.append((node if group is None else group[place], output))
 
 
 def _as_shape(leaf: Any) -> Any:

@@ -4,6 +4,7 @@ A state dict is a plain `dict`, and stays one: a subclass is another kind of pyt
 `jax.tree.map` and `jax.lax.scan` refuse to mix with the dicts that people build from it. But a
 plain dict cannot say how it is shown. So, in IPython, it is remembered which arrays `state_dict`
 gave, and under which names; a dict of nothing else is shown as the table, every other as before.
+The table is made when it is shown, from the network as it then is.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ import jax
 
 from ansatz.core import verbs
 from ansatz.core.collection import ParameterDict
+from ansatz.core.declared import Declared
 from ansatz.core.module import Module
+from ansatz.core.node import walk
 from ansatz.inspect.rows import SummaryRow, totals_of
 from ansatz.inspect.summary import Summary, summary
 
@@ -43,8 +46,7 @@ class _Given(NamedTuple):
     """What is known of an array that `state_dict` gave."""
 
     array: weakref.ref[Any]
-    row: SummaryRow
-    title: str
+    module: weakref.ref[Module]
 
 
 class StateDicts:
@@ -60,27 +62,33 @@ class StateDicts:
         self._before = formatter.for_type(dict, self.show)
 
     def remember(self, module: Module, state: Mapping[str, Any]) -> None:
-        """Note which arrays a module gave under which names; none is kept alive by that."""
-        told = summary(module, statistics=False)
-        rows = {row.path: row for row in told}
+        """Note which arrays a module gave under which names; nothing is kept alive by that."""
+        giver = weakref.ref(module)
         for path, array in state.items():
-            if not isinstance(array, jax.core.Tracer):
+            # A copy of a network may hold the same arrays: who gave one first is who it is of.
+            if not isinstance(array, jax.core.Tracer) and self._giver_of(path, array) is None:
                 key = (path, id(array))
                 forget = weakref.ref(array, lambda _, key=key: self._given.pop(key, None))  # type: ignore[misc]
-                self._given[key] = _Given(forget, rows[path], told.title)
+                self._given[key] = _Given(forget, giver)
 
     def show(self, shown: dict[Any, Any]) -> Any:
         """HTML for a dict: the table for a state dict, and for any other what there was before."""
-        known = [self._known(path, array) for path, array in shown.items()]
-        found = [each for each in known if each is not None]
-        if type(shown) is dict and found and len(found) == len(known):
-            rows = tuple(each.row for each in found)
-            return Summary(found[0].title, rows, totals_of(rows), {})._repr_html_()
+        if type(shown) is dict and shown:
+            givers = [self._giver_of(path, array) for path, array in shown.items()]
+            giver = givers[0]
+            if giver is not None and all(other is giver for other in givers):
+                told = summary(giver, statistics=False)
+                rows = {row.path: row for row in told}
+                if rows.keys() >= shown.keys():  # Else the network has changed since.
+                    held = {path: cell for path, cell in walk(giver) if isinstance(cell, Declared)}
+                    now = tuple(_row(rows[p], held[p], array) for p, array in shown.items())
+                    return Summary(told.title, now, totals_of(now), {})._repr_html_()
         return self._as_before(shown)
 
-    def _known(self, path: Any, array: Any) -> _Given | None:
+    def _giver_of(self, path: Any, array: Any) -> Module | None:
+        """The network that gave this array under this name, if it is still there."""
         given = self._given.get((path, id(array))) if isinstance(path, str) else None
-        return given if given is not None and given.array() is array else None
+        return given.module() if given is not None and given.array() is array else None
 
     def _as_before(self, shown: dict[Any, Any]) -> Any:
         """What IPython finds if nobody is registered for dicts: a class above, or a method."""
@@ -91,6 +99,20 @@ class StateDicts:
                 return self._formatter.type_printers[kind](shown)
         method = getattr(type(shown), "_repr_html_", None)
         return None if method is None else method(shown)
+
+
+def _row(row: SummaryRow, cell: Declared, array: Any) -> SummaryRow:
+    """The row of an array, which may not be the value any more."""
+    if row.shared_with is not None or cell.base is not cell or cell._value is array:
+        return row
+    return dataclasses.replace(
+        row,
+        shape=array.shape,
+        dtype=str(array.dtype),
+        count=array.size,
+        nbytes=array.nbytes,
+        origin="replaced since",
+    )
 
 
 def _shell() -> Any:

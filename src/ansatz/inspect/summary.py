@@ -6,9 +6,9 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ansatz.core import verbs
+from ansatz.core import deferral, verbs
 from ansatz.core.declared import Declared
-from ansatz.core.errors import PathError, did_you_mean
+from ansatz.core.errors import PathError, did_you_mean, format_value
 from ansatz.core.module import Module
 from ansatz.core.node import walk
 from ansatz.core.parameter import Parameter
@@ -51,12 +51,30 @@ class Summary:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, path: str) -> SummaryRow:
+    def __contains__(self, asked: object) -> bool:
+        """Whether a row is called so; a row of another table is equal if all it tells is."""
+        return any(asked in (row.path, row) for row in self.rows)
+
+    def __getitem__(self, asked: str | int) -> SummaryRow:
+        """The row of a path, or by its number.
+
+        Raises:
+            PathError: there is no row of this path; the message suggests near ones.
+            IndexError: there are not so many rows.
+        """
+        if isinstance(asked, int):
+            if not -len(self.rows) <= asked < len(self.rows):
+                raise IndexError(f"row {asked} is asked for, but the table has {len(self.rows)}")
+            return self.rows[asked]
+        if not isinstance(asked, str):
+            raise TypeError(
+                f"a row is asked for by its path or its number, got {format_value(asked)}"
+            )
         for row in self.rows:
-            if row.path == path:
+            if row.path == asked:
                 return row
         raise PathError(
-            f"no row is called '{path}'{did_you_mean(path, [row.path for row in self.rows])}"
+            f"no row is called '{asked}'{did_you_mean(asked, [row.path for row in self.rows])}"
         )
 
     def at_depth(self, depth: int) -> Summary:
@@ -143,7 +161,7 @@ def summary(
     """
     with watching() as watch:
         if args or kwargs:
-            module.settle_shapes(*args, **kwargs)
+            deferral.settle(module, args, kwargs, watched=True)
     unreached = "these inputs do not reach it" if args or kwargs else "no input has reached it yet"
     names = names_of(module)
     layers = {"": type(module).__name__}

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from ansatz.core.errors import ShapeError, format_shape
 from ansatz.core.module import Module
+from ansatz.core.spelling import shared_init
 from ansatz.nn.adaptive_pool import adaptive_avg_pool, adaptive_max_pool
 from ansatz.nn.sizes import checked_size
 from ansatz.nn.spatial import check_axes, checked_layout, spatial_axes, spatial_sizes, spelled_size
@@ -30,6 +31,7 @@ class AdaptivePoolingLayer(Module):
 
     axes: ClassVar[int]
 
+    @shared_init
     def __init__(self, output_size: Counts, *, layout: str | None = None) -> None:
         super().__init__()
         counts = output_size if isinstance(output_size, Sequence) else [output_size] * self.axes

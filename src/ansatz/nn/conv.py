@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ansatz.core.errors import ShapeError
 from ansatz.core.module import Module
 from ansatz.core.parameter import Parameter
+from ansatz.core.spelling import shared_init
 from ansatz.nn.activation_functions import Activation, activated, checked_activation, spelled
 from ansatz.nn.convolution import Geometry, convolve
 from ansatz.nn.sharing import Params, share
@@ -136,6 +137,7 @@ class WindowedLayer(Module):
 class ConvBase(WindowedLayer):
     """The convolution that `Conv1D`, `Conv2D` and `Conv3D` are, whatever the number of axes."""
 
+    @shared_init
     def __init__(
         self,
         channels: int,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansatz.core.errors import ShapeError, format_shape
 from ansatz.core.parameter import Parameter
+from ansatz.core.spelling import shared_init
 from ansatz.init import Kaiming
 from ansatz.nn.activation_functions import Activation, activated
 from ansatz.nn.conv import WindowedLayer
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 class ConvTransposeBase(WindowedLayer):
     """What the transposed convolutions are, whatever the number of axes."""
 
+    @shared_init
     def __init__(
         self,
         channels: int,

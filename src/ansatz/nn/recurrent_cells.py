@@ -12,6 +12,7 @@ from ansatz.core.errors import ShapeError, format_shape, format_value
 from ansatz.core.initializer import BoundedUniform
 from ansatz.core.module import Module
 from ansatz.core.parameter import Parameter
+from ansatz.core.spelling import shared_init
 from ansatz.nn.recurrence import KINDS, State, Weights, step
 from ansatz.nn.sharing import Params, share
 from ansatz.nn.sizes import checked_size, checked_width, size_along
@@ -77,6 +78,7 @@ class RecurrentCell(Module):
 
     kind: str
 
+    @shared_init
     def __init__(
         self,
         hidden_size: int,

@@ -11,6 +11,7 @@ import numpy as np
 
 from ansatz.core.errors import DTypeError, ShapeError, format_shape
 from ansatz.core.module import Module
+from ansatz.core.spelling import shared_init
 from ansatz.core.streams import RandomStream, advance
 from ansatz.nn.recurrence import KINDS, State, Weights
 from ansatz.nn.recurrence_loop import run
@@ -28,6 +29,7 @@ class RecurrentLayer(Module):
     kind: str
     proj_size: int = 0
 
+    @shared_init
     def __init__(
         self,
         hidden_size: int,

@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ansatz.core.cell import Cell
 from ansatz.core.collection import ParameterDict
-from ansatz.core.errors import TieError, did_you_mean
+from ansatz.core.errors import TieError, did_you_mean, format_value
 from ansatz.core.module import Module
-from ansatz.core.node import check_tie
+from ansatz.core.node import Node, check_tie
 from ansatz.core.parameter import Parameter
 from ansatz.core.paths import find
 from ansatz.core.shapes import merge_shapes
@@ -43,8 +44,8 @@ def share(layer: Module, params: Params, **own: Any) -> None:
     if not isinstance(params, Mapping):
         hint = ": pass its parameters, params=layer.collect_params()"
         raise TypeError(
-            f"params of {kind} is a mapping from local names to parameters, got a "
-            f"{type(params).__name__}{hint if isinstance(params, Module) else ''}"
+            f"params of {kind} is a mapping from local names to parameters, got "
+            f"{_in_words(params)}{hint if isinstance(params, Module) else ''}"
         )
     given = _by_local_name(params)
     kept = dict(layer.named_parameters())
@@ -58,14 +59,21 @@ def share(layer: Module, params: Params, **own: Any) -> None:
     for name, cell in given.items():
         if not isinstance(cell, Parameter):
             raise TieError(
-                f"params['{name}'] is a {type(cell).__name__}, not a parameter; only parameters "
-                "can be shared"
+                f"params['{name}'] is {_in_words(cell)}, not a parameter; only parameters can be "
+                "shared"
             )
         if merge_shapes(kept[name].shape, cell.shape) is None or kept[name].dtype != cell.dtype:
             check_tie(kept[name], cell, name)
     for name, cell in given.items():
         owner, _, local = name.rpartition(".")
         setattr(layer.get_submodule(owner), local, cell)
+
+
+def _in_words(given: Any) -> str:
+    """What was given: an array by its dtype and shape, a module or cell by its class."""
+    if isinstance(given, Node | Cell):
+        return f"a {type(given).__name__}"
+    return format_value(given)
 
 
 def _by_local_name(params: Mapping[str, Parameter]) -> dict[str, Any]:

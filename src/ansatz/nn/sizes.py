@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from typing import Any
 
-from ansatz.core.errors import ShapeError, format_shape
+from ansatz.core.errors import ShapeError, format_shape, format_value
 
 
 def size_along(x: Any, axis: int) -> int:
@@ -57,9 +57,7 @@ def checked_size(name: str, size: Any) -> int:
     try:
         number = operator.index(size)
     except TypeError:
-        raise TypeError(
-            f"{name} is a whole number, got {size!r} of type {type(size).__name__}"
-        ) from None
+        raise TypeError(f"{name} is a whole number, got {format_value(size)}") from None
     if number < 0:
         raise ValueError(f"{name} cannot be negative, got {number}")
     return number

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ansatz.core import clock, deferral, frame, transform
+from ansatz.core import clock, deferral, frame, transform, watch
 from ansatz.core.cell import Cell
 from ansatz.core.declared import Declared
 from ansatz.core.errors import DTypeError, ShapeError, StructureError, format_shape
@@ -107,11 +107,15 @@ class Stack(Sequential):
                 x = self._applied(layer, x, args, kwargs)
             return x
         slots = [Fingerprint([layer]).cells for layer in layers]
+        marked = watch.mark()
         if deferral.is_under_way():
-            y = self._applied(layers[0], x, args, kwargs)
+            x = self._applied(layers[0], x, args, kwargs)
             _spread_shapes(slots)
-            return y
-        return self._scanned(layers[0], slots, x, args, kwargs)
+        else:
+            x = self._scanned(layers[0], slots, x, args, kwargs)
+        if watch.current() is not None:  # The first layer was called for all of them.
+            watch.spread(marked, zip(*(layer.modules() for layer in layers), strict=True))
+        return x
 
     def _applied(self, layer: Module, x: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
         run = transform.remat(layer) if self.remat and frame.is_staging() else layer

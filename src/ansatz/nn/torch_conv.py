@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansatz.core.initializer import BoundedUniform
 from ansatz.core.parameter import Parameter
+from ansatz.core.spelling import shared_init
 from ansatz.nn.bias import FanInUniformOfWeight
 from ansatz.nn.conv import Conv1D, Conv2D, Conv3D, ConvBase
 from ansatz.nn.conv_transpose import (
@@ -34,6 +35,7 @@ _CHANNELS_FIRST = {1: "NCW", 2: "NCHW", 3: "NCDHW"}
 class _Spelled(ConvBase):
     """A convolution with PyTorch's arguments."""
 
+    @shared_init
     def __init__(
         self,
         in_channels: int | None,
@@ -80,6 +82,7 @@ class _Spelled(ConvBase):
 class _SpelledTranspose(ConvTransposeBase):
     """A transposed convolution with PyTorch's arguments."""
 
+    @shared_init
     def __init__(
         self,
         in_channels: int | None,

@@ -6,6 +6,7 @@ inputs and outputs unless `layout` says otherwise, and with PyTorch's order of a
 
 from __future__ import annotations
 
+from ansatz.core.spelling import shared_init
 from ansatz.nn.adaptive_pooling import (
     AdaptiveAvgPool1D,
     AdaptiveAvgPool2D,
@@ -32,6 +33,7 @@ _CHANNELS_FIRST = {1: "NCW", 2: "NCHW", 3: "NCDHW"}
 
 
 class _SpelledMax(MaxPoolBase):
+    @shared_init
     def __init__(
         self,
         kernel_size: Size,
@@ -53,6 +55,7 @@ class _SpelledMax(MaxPoolBase):
 
 
 class _SpelledAvg(AvgPoolBase):
+    @shared_init
     def __init__(
         self,
         kernel_size: Size,
@@ -76,6 +79,7 @@ class _SpelledAvg(AvgPoolBase):
 
 
 class _SpelledAdaptive(AdaptivePoolingLayer):
+    @shared_init
     def __init__(self, output_size: Counts, *, layout: str | None = None) -> None:
         super().__init__(output_size, layout=layout or _CHANNELS_FIRST[self.axes])
 
