@@ -309,7 +309,6 @@ def test_a_distance_has_to_give_one_number_for_each_pair():
     with pytest.raises(az.ShapeError, match=r"the distance has shape \(4, 2\), expected \(4,\)"):
         nn.triplet_loss(a, a, a, distance=lambda x, y: x - y)
 
-
     with pytest.raises(az.ShapeError, match=r"the distance has shape \(\), expected \(4,\)"):
         nn.triplet_loss(a, a, a, distance=lambda x, y: 0.5)
 

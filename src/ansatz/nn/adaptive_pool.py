@@ -112,7 +112,8 @@ def _derivative(
         has_it |= jnp.isnan(x)
     # Of floats XLA finds the largest far faster than of integers; up to here they are exact.
     cells = math.prod(x.shape[axis] for axis in axes)
-    dtype = jnp.float32 if cells < 2**24 else jnp.int32
+    # A symbol, as `jax.export` has it, may stand for any number.
+    dtype = jnp.float32 if isinstance(cells, int) and cells < 2**24 else jnp.int32
     place, places = jnp.zeros((), dtype), 1
     for axis in reversed(axes):
         place = place + places * jax.lax.broadcasted_iota(dtype, x.shape, axis)

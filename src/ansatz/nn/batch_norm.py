@@ -95,8 +95,10 @@ class BatchNorm(RunningNorm):
     def forward(self, x: Any) -> Any:
         """The same shape and dtype as `x`, of shape `(batch, ..., channels)` or as `axis` says."""
         by_batch = self.training or self.running_mean is None
-        # A run that only looks for shapes may do so with a batch of one.
-        if by_batch and x.size < 2 * x.shape[self.axis] and not deferral.is_under_way():
+        # A run that only looks for shapes may do so with a batch of one, and so may `jax.export`,
+        # whose sizes are symbols.
+        few = isinstance(x.size, int) and x.size < 2 * x.shape[self.axis]
+        if by_batch and few and not deferral.is_under_way():
             raise ShapeError(
                 f"in training BatchNorm needs at least two values for each channel, but the input "
                 f"has shape {format_shape(x.shape)} with channels along axis {self.axis}; use a "

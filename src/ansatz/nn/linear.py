@@ -319,8 +319,13 @@ _MANY_PRODUCTS = 2**24
 
 def _times_transposed(x: jax.Array, weight: jax.Array) -> jax.Array:
     """`x Wᵀ`, in the way whose gradient is fast where the product is large."""
-    if jax.default_backend() != "cpu" or x.ndim != 2 or x.size * weight.shape[0] < _MANY_PRODUCTS:
+    if jax.default_backend() != "cpu" or x.ndim != 2 or not _is_large(x.size, weight.shape[0]):
         return x @ weight.T
     dtype = jnp.result_type(x, weight)
     y = times_transposed(x.astype(dtype), weight.astype(dtype))
     return y.astype(dtype)
+
+
+def _is_large(size: Any, outputs: int) -> bool:
+    # `jax.export` has sizes that are symbols, which compare with no number.
+    return isinstance(size, int) and size * outputs >= _MANY_PRODUCTS

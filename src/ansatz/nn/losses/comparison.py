@@ -193,7 +193,12 @@ def triplet_loss(
 
 
 def _distances(
-    distance: Distance, anchors: jax.Array, positives: jax.Array, negatives: jax.Array, *, swap: bool
+    distance: Distance,
+    anchors: jax.Array,
+    positives: jax.Array,
+    negatives: jax.Array,
+    *,
+    swap: bool,
 ) -> tuple[jax.Array, jax.Array]:
     """How far the positives and the negatives are."""
 

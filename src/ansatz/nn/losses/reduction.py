@@ -169,9 +169,7 @@ def _reduced(
 
 
 @jax.jit
-def what_counts(
-    arrays: tuple[jax.Array, ...], weights: jax.Array | None
-) -> tuple[jax.Array, ...]:
+def what_counts(arrays: tuple[jax.Array, ...], weights: jax.Array | None) -> tuple[jax.Array, ...]:
     """The arrays that losses are computed from, widened, with 0 for what has weight zero."""
     arrays = tuple(_widened(array) for array in arrays)
     if weights is None:
