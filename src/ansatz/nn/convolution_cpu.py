@@ -1,9 +1,9 @@
 """Convolution on CPUs: other ways to the same numbers, where XLA's own way is slow.
 
-`slide_on_cpu` computes what `sliding.slide` computes. Which way it takes is known when it is traced:
-it depends on shapes, on the dtype, on how the window slides (the layout is a part of that), and on
-how many devices there are. All ways work under every transformation, in forward and in reverse
-mode, and can be differentiated as often as one likes.
+`slide_on_cpu` computes what `sliding.slide` computes. Which way it takes is known when it is
+traced: it depends on shapes, on the dtype, on how the window slides (the layout is a part of that),
+and on how many devices there are. All ways work under every transformation, in forward and in
+reverse mode, and can be differentiated as often as one likes.
 
 The thresholds were measured with jax 0.10.2 on two cores in float32, ways in turns in one process,
 the fastest of 5 to 15 rounds. Ratios of the time of `slide` to that of the other way:
