@@ -184,7 +184,7 @@ def hinted(hint: str = "") -> Callable[[Callable[P, R]], Callable[P, R]]:
 
         @functools.wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
-            if len(args) > most or not kwargs.keys() <= names.keys():
+            if len(args) > most or (kwargs and not kwargs.keys() <= names.keys()):
                 for name in kwargs:
                     if name not in names and not hint:
                         raise unknown_option(kind, name, tuple(names))
