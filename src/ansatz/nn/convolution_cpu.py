@@ -53,6 +53,7 @@ import numpy as np
 from jax.custom_derivatives import SymbolicZero
 
 from ansatz.nn.shifted import padded, shifted
+from ansatz.nn.sizes import are_numbers
 from ansatz.nn.sliding import Sliding, slide
 from ansatz.nn.spatial import extents, places, spatial_axes, spatial_sizes
 
@@ -74,11 +75,7 @@ def is_for_parts(x: jax.Array) -> bool:
     `jax.export` has sizes that are symbols, which compare with no number. And where there are
     several devices, the batch may be divided among them: pieces of it would be sent around.
     """
-    return _are_numbers(x.shape[1:]) and jax.device_count() == 1
-
-
-def _are_numbers(sizes: tuple[Any, ...]) -> bool:
-    return all(isinstance(size, int) for size in sizes)
+    return are_numbers(*x.shape[1:]) and jax.device_count() == 1
 
 
 # -- one cell ------------------------------------------------------------------------------------
@@ -187,7 +184,7 @@ def _way_back_to_input(
 def _way_back_to_weight(
     x: jax.Array, weight: jax.Array, sliding: Sliding
 ) -> Callable[[jax.Array, jax.Array, Sliding], jax.Array]:
-    if not _are_numbers(x.shape[:1]):
+    if not are_numbers(x.shape[0]):
         return slide
     return slide_in_turns if turns_are_worth_it(x, weight, sliding) else slide_pieces
 

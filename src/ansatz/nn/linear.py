@@ -26,7 +26,7 @@ from ansatz.nn.activation_functions import (
 from ansatz.nn.bias import FanInUniformOfWeight
 from ansatz.nn.matmul import times_transposed
 from ansatz.nn.sharing import Params, share
-from ansatz.nn.sizes import checked_size, checked_width, size_along
+from ansatz.nn.sizes import are_numbers, checked_size, checked_width, size_along
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
@@ -319,13 +319,12 @@ _MANY_PRODUCTS = 2**24
 
 def _times_transposed(x: jax.Array, weight: jax.Array) -> jax.Array:
     """`x Wᵀ`, in the way whose gradient is fast where the product is large."""
-    if jax.default_backend() != "cpu" or x.ndim != 2 or not _is_large(x.size, weight.shape[0]):
+    if jax.default_backend() != "cpu" or x.ndim != 2 or not _is_large(x.size * weight.shape[0]):
         return x @ weight.T
     dtype = jnp.result_type(x, weight)
     y = times_transposed(x.astype(dtype), weight.astype(dtype))
     return y.astype(dtype)
 
 
-def _is_large(size: Any, outputs: int) -> bool:
-    # `jax.export` has sizes that are symbols, which compare with no number.
-    return isinstance(size, int) and size * outputs >= _MANY_PRODUCTS
+def _is_large(products: int) -> bool:
+    return are_numbers(products) and products >= _MANY_PRODUCTS

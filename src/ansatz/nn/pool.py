@@ -24,6 +24,7 @@ from ansatz.nn.pool_slices import (
 )
 from ansatz.nn.pool_window import Pool
 from ansatz.nn.precision import at_least_float32, floating_dtype_of
+from ansatz.nn.sizes import are_numbers
 
 
 @functools.partial(jax.jit, static_argnums=1)
@@ -71,8 +72,7 @@ def _counted(
     length: int, size: int, stride: int, pads: tuple[int, int], before: int, count: int
 ) -> Any:
     """How many cells each window averages over, along one axis."""
-    # Constants, but for the symbols that `jax.export` has for lengths.
-    numbers: Any = np if isinstance(length, int) else jnp
+    numbers: Any = np if are_numbers(length) else jnp  # Constants where they can be.
     start = numbers.arange(count) * stride - before
     end = numbers.minimum(start + size, length + pads[1])
     return end - numbers.maximum(start, -pads[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 import operator
 from typing import Any
 
@@ -22,6 +23,11 @@ def size_along(x: Any, axis: int) -> int:
             "missing axes, such as x[None] for a batch of one"
         ) from None
     return size
+
+
+def are_numbers(*sizes: Any) -> bool:
+    """Whether no size is a symbol, as `jax.export` has them, which compares with no number."""
+    return all(isinstance(size, int) for size in sizes)
 
 
 def checked_size(name: str, size: Any) -> int:
@@ -55,3 +61,15 @@ def checked_width(name: str, size: Any) -> int | None:
             f"{size!r}. An activation is given by name: activation={size!r}."
         )
     return None if size is None else checked_size(name, size)
+
+
+def checked_positive(kind: str, name: str, value: Any) -> float:
+    """`value` of the option `name` of a layer or a loss, if it is a positive number.
+
+    Raises:
+        ValueError: it is not.
+    """
+    is_number = isinstance(value, numbers.Real) or getattr(value, "shape", None) == ()
+    if not is_number or not value > 0:
+        raise ValueError(f"{name} of {kind} is a positive number, got {value!r}")
+    return float(value)

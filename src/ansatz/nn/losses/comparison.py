@@ -17,11 +17,11 @@ from ansatz.nn.losses.reduction import (
     as_array,
     check_shape,
     checked_weights,
-    positive,
     reduced,
     what_counts,
 )
 from ansatz.nn.precision import at_least_float32
+from ansatz.nn.sizes import checked_positive
 
 Distance = Callable[[jax.Array, jax.Array], jax.Array]
 """A function of two arrays of shape `(..., features)` that gives one number for each pair."""
@@ -181,7 +181,7 @@ def triplet_loss(
         >>> round(float(nn.triplet_loss(a, p, n)), 4)
         4.0
     """
-    margin, power = float(margin), positive("triplet_loss", "power", power)
+    margin, power = float(margin), checked_positive("triplet_loss", "power", power)
     arrays = _vectors(anchors, positives, negatives)
     shape = arrays[0].shape[:-1]
     reduce = functools.partial(reduced, shape=shape, weights=weights, reduction=reduction)

@@ -73,17 +73,6 @@ def alike(predictions: Any, targets: Any, *others: Any) -> tuple[Any, ...]:
     return predictions, *rest
 
 
-def positive(loss: str, name: str, value: float) -> float:
-    """`value` of the argument `name` of a loss, if it is positive.
-
-    Raises:
-        ValueError: it is not.
-    """
-    if not value > 0:
-        raise ValueError(f"{name} of {loss} has to be positive, got {value!r}")
-    return float(value)
-
-
 def reduced(
     formula: Formula,
     arrays: tuple[Any, ...],
