@@ -1,3 +1,5 @@
+import pickle
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -94,3 +96,14 @@ def test_names_functions_layers_and_nothing_are_accepted():
 def test_a_function_is_printed_by_its_name():
     assert spelled(jnp.sin) == "sin"
     assert spelled("relu") == "relu"
+
+
+def test_an_activation_is_looked_at_as_any_compiled_function():
+    x = jax.ShapeDtypeStruct((2, 3), "float32")
+    assert nn.leaky_relu.eval_shape(x, negative_slope=0.5).shape == (2, 3)
+    assert nn.relu.trace(x).jaxpr.in_avals[0].shape == (2, 3)
+    assert "leaky_relu" in nn.leaky_relu.lower(x, 0.5).as_text()
+
+
+def test_an_activation_is_pickled_by_its_name():
+    assert pickle.loads(pickle.dumps(nn.relu)) is nn.relu

@@ -61,7 +61,7 @@ def test_slopes_start_at_a_quarter_whatever_the_default():
 
 
 def test_slopes_may_be_one_for_each_channel_along_any_axis():
-    layer = nn.PReLU(None, axis=1)
+    layer = nn.PReLU(None, np.float32(0.25), axis=1)
     assert layer(-jnp.ones((2, 3, 4))).shape == (2, 3, 4)
     layer.weight.value = jnp.array([0.0, 1.0, 2.0])
     close(layer(-jnp.ones((2, 3, 4)))[0, :, 0], [0, -1, -2])

@@ -180,3 +180,16 @@ def test_few_channels_get_all_threads(shape, weight, window, forward, to_input, 
         ]
         narrow = dtype == jnp.bfloat16
         assert found == [chosen and not narrow for chosen in (forward, to_input, to_weight)]
+
+
+@pytest.mark.parametrize("channels", [1, 64])
+def test_several_devices_may_have_parts_of_the_batch(monkeypatch, channels):
+    x, weight = jnp.ones((8, 16, 16, channels)), jnp.ones((64, channels, 3, 3))
+
+    def program(way):
+        energy = lambda x, w: way(x, w, sliding(1, 1)).sum()  # noqa: E731
+        return str(jax.make_jaxpr(jax.grad(energy, (0, 1)))(x, weight))
+
+    assert program(cpu.slide_on_cpu) != program(slide)
+    monkeypatch.setattr(jax, "device_count", lambda: 4)
+    assert program(cpu.slide_on_cpu) == program(slide)

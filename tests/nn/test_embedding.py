@@ -125,6 +125,11 @@ def test_a_largest_norm_holds_for_what_comes_out_and_leaves_the_table_alone():
     assert repr(layer) == "Embedding(4, 3, max_norm=1.0)"
 
 
+def test_a_largest_norm_may_be_a_number_of_numpy():
+    layer = nn.Embedding(4, 3, max_norm=np.float32(1), norm_type=np.int64(2))
+    assert repr(layer) == "Embedding(4, 3, max_norm=1.0)"
+
+
 @pytest.mark.parametrize("option", [{"max_norm": 0}, {"max_norm": "1"}, {"norm_type": -1}])
 def test_a_norm_that_is_not_positive_is_refused(option):
     with pytest.raises(ValueError, match=f"{next(iter(option))} of Embedding is a positive number"):

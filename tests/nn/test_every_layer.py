@@ -203,3 +203,46 @@ def test_a_call_is_a_pure_function_of_the_state(build):
     x = input_for(layer)
     y = layer(x)
     close(jax.jit(lambda state, x: az.functional_call(layer, state, x))(layer.state_dict(), x), y)
+
+
+# Layers that choose their way by sizes, and inputs whose sizes are open when they are exported.
+OPEN_SIZES = {
+    "Dense": (lambda: nn.Dense(3, in_units=4), "n,4"),
+    "Dense, of sequences": (lambda: nn.Dense(3, in_units=4), "n,t,4"),
+    "Conv2D": (lambda: nn.Conv2D(32, 3, padding=1, in_channels=32), "n,h,w,32"),
+    "Conv2D, open batch": (lambda: nn.Conv2D(32, 3, padding=1, in_channels=32), "n,16,16,32"),
+    "Conv2D, one channel": (lambda: nn.Conv2D(4, 3, padding=1, in_channels=1), "n,h,w,1"),
+    "Conv2D, by channel": (lambda: nn.Conv2D(4, 3, groups=4, padding=1, in_channels=4), "n,h,w,4"),
+    "Conv2D, of cells": (lambda: nn.Conv2D(4, 1, stride=2, in_channels=4), "n,h,w,4"),
+    "MaxPool2D": (lambda: nn.MaxPool2D(3, 2, padding=1), "n,h,w,4"),
+    "AvgPool2D": (lambda: nn.AvgPool2D(3, 2, padding=1, count_include_pad=False), "n,h,5,4"),
+    "GlobalMaxPool2D": (nn.GlobalMaxPool2D, "n,h,w,4"),
+    "BatchNorm": (lambda: nn.BatchNorm(4, track_running_stats=False), "n,t,4"),
+    "InstanceNorm": (lambda: nn.InstanceNorm(4), "n,t,4"),
+}
+
+
+@pytest.mark.parametrize("name", OPEN_SIZES)
+def test_a_layer_and_its_gradient_are_exported_for_open_sizes(name):
+    build, sizes = OPEN_SIZES[name]
+    layer = build()
+    layer.initialize(seed=0)
+    state = layer.state_dict()
+    x = jax.ShapeDtypeStruct(jax.export.symbolic_shape(sizes), "float32")
+
+    def call(state, x):
+        return az.functional_call(layer, state, x)
+
+    def grads(state, x):
+        return jax.grad(lambda state, x: call(state, x).sum(), (0, 1))(state, x)
+
+    exported = jax.export.export(jax.jit(call))(state, x)
+    jax.export.export(jax.jit(grads))(state, x)
+    assert str(exported.out_avals[0].shape[0]) == "n"
+
+
+def test_averages_at_open_sizes_leave_padding_out_as_well():
+    build, sizes = OPEN_SIZES["AvgPool2D"]
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(2, 6, 5, 4)), "float32")
+    symbols = jax.ShapeDtypeStruct(jax.export.symbolic_shape(sizes), "float32")
+    close(jax.export.export(jax.jit(build()))(symbols).call(x), build()(x))

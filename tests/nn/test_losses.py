@@ -309,6 +309,32 @@ def test_a_distance_has_to_give_one_number_for_each_pair():
     with pytest.raises(az.ShapeError, match=r"the distance has shape \(4, 2\), expected \(4,\)"):
         nn.triplet_loss(a, a, a, distance=lambda x, y: x - y)
 
+    with pytest.raises(az.ShapeError, match=r"the distance has shape \(\), expected \(4,\)"):
+        nn.triplet_loss(a, a, a, distance=lambda x, y: 0.5)
+
+
+def test_a_distance_may_be_learnt():
+    metric = nn.Dense(1, in_units=2, weight_init="ones")
+    metric.initialize(seed=0)
+    a, p, n = jnp.array([[0.0, 0.0]] * 2), jnp.array([[1.0, 1.0]] * 2), jnp.array([[3.0, 0.0]] * 2)
+
+    def distance(x, y):
+        return jnp.abs(metric(x) - metric(y))[:, 0]
+
+    def loss(metric, weights):
+        options = {"margin": 2.0, "swap": True, "weights": weights, "distance": distance}
+        return nn.triplet_loss(a, p.at[1].set(jnp.nan), n, **options)
+
+    # By hand: near 2, far 3 and, from positive to negative, 1; the loss is near - 1 + margin.
+    only_first = jnp.array([1.0, 0.0])
+    value_and_grad = az.value_and_grad(loss)
+    for scale in (1.0, 2.0):  # Values of the first call must not stay.
+        metric.weight.value = jnp.full((1, 2), scale)
+        for run in (value_and_grad, az.jit(value_and_grad)):
+            value, grads = run(metric, only_first)
+            assert float(value) == scale + 2
+            close(grads["weight"], [[-1.0, 2.0]])
+
 
 def test_vectors_that_do_not_fit_are_refused():
     with pytest.raises(az.ShapeError, match=r"targets has shape \(3,\), expected \(4,\)"):

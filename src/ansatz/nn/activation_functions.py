@@ -32,7 +32,11 @@ def _activation(*options: str) -> Callable[[F], F]:
     """Compile a function as one program, with these options as static ones, and name it."""
 
     def compiled(function: F) -> F:
-        named: Any = hinted()(jax.jit(function, static_argnames=options))
+        program = jax.jit(function, static_argnames=options)
+        named: Any = hinted()(program)
+        # It stays a plain function, which is pickled by its name as compiled ones are not.
+        for method in ("lower", "trace", "eval_shape", "clear_cache"):
+            setattr(named, method, getattr(program, method))
         BY_NAME[function.__name__] = named
         return cast("F", named)
 

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal
 from ansatz.core.module import Module
 from ansatz.core.spelling import unknown_option
 from ansatz.nn import activation_functions as functions
+from ansatz.nn.sizes import checked_positive
 
 
 class ActivationLayer(Module):
@@ -198,9 +199,7 @@ class Softplus(ActivationLayer, function=functions.softplus):
     """
 
     def __init__(self, beta: float = 1.0) -> None:
-        if not beta > 0:
-            raise ValueError(f"beta of Softplus has to be positive, got {beta}")
-        super().__init__(beta=float(beta))
+        super().__init__(beta=checked_positive("Softplus", "beta", beta))
 
 
 class Threshold(ActivationLayer, function=functions.threshold):

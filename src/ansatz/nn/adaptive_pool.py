@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ansatz.nn.precision import at_least_float32, floating_dtype_of
+from ansatz.nn.sizes import are_numbers
 
 Combine = Callable[[jax.Array, tuple[int, ...], Any], jax.Array]
 """Combines the cells along axes; the last argument says which are there, `None` for all."""
@@ -112,7 +113,7 @@ def _derivative(
         has_it |= jnp.isnan(x)
     # Of floats XLA finds the largest far faster than of integers; up to here they are exact.
     cells = math.prod(x.shape[axis] for axis in axes)
-    dtype = jnp.float32 if cells < 2**24 else jnp.int32
+    dtype = jnp.float32 if are_numbers(cells) and cells < 2**24 else jnp.int32
     place, places = jnp.zeros((), dtype), 1
     for axis in reversed(axes):
         place = place + places * jax.lax.broadcasted_iota(dtype, x.shape, axis)

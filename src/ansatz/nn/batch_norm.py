@@ -8,6 +8,7 @@ from ansatz.core import deferral
 from ansatz.core.errors import ShapeError, format_shape
 from ansatz.nn.channel_norm import RunningNorm
 from ansatz.nn.sharing import Params
+from ansatz.nn.sizes import are_numbers
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
@@ -95,8 +96,9 @@ class BatchNorm(RunningNorm):
     def forward(self, x: Any) -> Any:
         """The same shape and dtype as `x`, of shape `(batch, ..., channels)` or as `axis` says."""
         by_batch = self.training or self.running_mean is None
+        few = are_numbers(x.size) and x.size < 2 * x.shape[self.axis]
         # A run that only looks for shapes may do so with a batch of one.
-        if by_batch and x.size < 2 * x.shape[self.axis] and not deferral.is_under_way():
+        if by_batch and few and not deferral.is_under_way():
             raise ShapeError(
                 f"in training BatchNorm needs at least two values for each channel, but the input "
                 f"has shape {format_shape(x.shape)} with channels along axis {self.axis}; use a "

@@ -1,8 +1,9 @@
 """Convolution on CPUs: other ways to the same numbers, where XLA's own way is slow.
 
-`slide_on_cpu` computes what `sliding.slide` computes. Which way it takes depends on static shapes
-alone. All of them work under every transformation, in forward and in reverse mode, and can be
-differentiated as often as one likes.
+`slide_on_cpu` computes what `sliding.slide` computes. Which way it takes is known when it is
+traced: it depends on shapes, on the dtype, on how the window slides (the layout is a part of that),
+and on how many devices there are. All ways work under every transformation, in forward and in
+reverse mode, and can be differentiated as often as one likes.
 
 The thresholds were measured with jax 0.10.2 on two cores in float32, ways in turns in one process,
 the fastest of 5 to 15 rounds. Ratios of the time of `slide` to that of the other way:
@@ -52,6 +53,7 @@ import numpy as np
 from jax.custom_derivatives import SymbolicZero
 
 from ansatz.nn.shifted import padded, shifted
+from ansatz.nn.sizes import are_numbers
 from ansatz.nn.sliding import Sliding, slide
 from ansatz.nn.spatial import extents, places, spatial_axes, spatial_sizes
 
@@ -62,9 +64,18 @@ def slide_on_cpu(x: jax.Array, weight: jax.Array, sliding: Sliding) -> jax.Array
         return slide_pointwise(x, weight, sliding)
     if is_depthwise(weight, sliding):
         return slide_depthwise(x, weight, sliding)
-    if sliding.groups == 1 and all(spread == 1 for spread in sliding.spread):
+    if sliding.groups == 1 and all(spread == 1 for spread in sliding.spread) and is_for_parts(x):
         return slide_by_parts(x, weight, sliding)
     return slide(x, weight, sliding)
+
+
+def is_for_parts(x: jax.Array) -> bool:
+    """Whether `slide_by_parts` can weigh its ways, and none of them may do harm.
+
+    `jax.export` has sizes that are symbols, which compare with no number. And where there are
+    several devices, the batch may be divided among them: pieces of it would be sent around.
+    """
+    return are_numbers(*x.shape[1:]) and jax.device_count() == 1
 
 
 # -- one cell ------------------------------------------------------------------------------------
@@ -153,8 +164,7 @@ def _derivative(
     if not isinstance(dx, SymbolicZero):
         parts.append(_way_back_to_input(x, weight, sliding)(dx, weight, sliding))
     if not isinstance(dweight, SymbolicZero):
-        in_turns = turns_are_worth_it(x, weight, sliding)
-        parts.append((slide_in_turns if in_turns else slide_pieces)(x, dweight, sliding))
+        parts.append(_way_back_to_weight(x, weight, sliding)(x, dweight, sliding))
     return y, functools.reduce(jax.lax.add, parts) if parts else jnp.zeros_like(y)
 
 
@@ -169,6 +179,14 @@ def _way_back_to_input(
     if transpose_is_left_to_one_thread(x, weight, sliding):
         return slide_lengthened
     return slide
+
+
+def _way_back_to_weight(
+    x: jax.Array, weight: jax.Array, sliding: Sliding
+) -> Callable[[jax.Array, jax.Array, Sliding], jax.Array]:
+    if not are_numbers(x.shape[0]):
+        return slide
+    return slide_in_turns if turns_are_worth_it(x, weight, sliding) else slide_pieces
 
 
 # -- all threads for few channels ----------------------------------------------------------------

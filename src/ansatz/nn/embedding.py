@@ -15,7 +15,7 @@ from ansatz.core.parameter import Parameter
 from ansatz.init import Normal
 from ansatz.nn.precision import at_least_float32
 from ansatz.nn.sharing import Params, share
-from ansatz.nn.sizes import checked_size, size_along
+from ansatz.nn.sizes import checked_positive, checked_size, size_along
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
@@ -82,8 +82,10 @@ class Embedding(Module):
         super().__init__()
         shape = checked_size("num_embeddings", num_embeddings), checked_size("features", features)
         self.padding_index = _checked_row(padding_index, shape[0])
-        self.max_norm = None if max_norm is None else _checked_norm("max_norm", max_norm)
-        self.norm_type = _checked_norm("norm_type", norm_type)
+        self.max_norm = (
+            None if max_norm is None else checked_positive("Embedding", "max_norm", max_norm)
+        )
+        self.norm_type = checked_positive("Embedding", "norm_type", norm_type)
         self.weight = Parameter(
             shape,
             weight_init,
@@ -154,12 +156,6 @@ def _checked_row(padding_index: Any, rows: int) -> int | None:
             f"{index}"
         )
     return index % rows
-
-
-def _checked_norm(name: str, value: Any) -> float:
-    if not isinstance(value, float | int) or not value > 0:
-        raise ValueError(f"{name} of Embedding is a positive number, got {value!r}")
-    return float(value)
 
 
 @functools.partial(jax.jit, static_argnums=(2, 3, 4))

@@ -13,7 +13,7 @@ from ansatz.core.errors import ShapeError, format_shape
 from ansatz.nn.channel_norm import ChannelNorm, RunningNorm
 from ansatz.nn.precision import at_least_float32, floating_dtype_of
 from ansatz.nn.sharing import Params
-from ansatz.nn.sizes import checked_size
+from ansatz.nn.sizes import are_numbers, checked_size
 from ansatz.nn.standardize import along, standardized
 
 if TYPE_CHECKING:
@@ -93,7 +93,8 @@ class InstanceNorm(RunningNorm):
         axes = tuple(axis for axis in range(1, x.ndim) if axis != channels)
         by_instance = self.training or self.running_mean is None
         values = math.prod(x.shape[axis] for axis in axes)
-        if by_instance and values < 2 and not deferral.is_under_way():
+        few = are_numbers(values) and values < 2
+        if by_instance and few and not deferral.is_under_way():
             raise ShapeError(
                 "InstanceNorm needs at least two values for each channel of an example, but the "
                 f"input has shape {format_shape(x.shape)} with the batch along axis 0 and channels "

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from ansatz.nn.pool_slices import (
@@ -23,6 +24,7 @@ from ansatz.nn.pool_slices import (
 )
 from ansatz.nn.pool_window import Pool
 from ansatz.nn.precision import at_least_float32, floating_dtype_of
+from ansatz.nn.sizes import are_numbers
 
 
 @functools.partial(jax.jit, static_argnums=1)
@@ -58,7 +60,7 @@ def avg_pool(
             placed.lengths, pool.size, pool.stride, placed.pads, placed.counts, strict=True
         )
     ]
-    cells = functools.reduce(np.multiply.outer, counted)
+    cells = functools.reduce(lambda a, b: a[..., None] * b, counted)
     shape = [1] * x.ndim
     for axis, count in zip(placed.axes, placed.counts, strict=True):
         shape[axis] = count
@@ -68,11 +70,12 @@ def avg_pool(
 
 def _counted(
     length: int, size: int, stride: int, pads: tuple[int, int], before: int, count: int
-) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+) -> Any:
     """How many cells each window averages over, along one axis."""
-    start = np.arange(count) * stride - before
-    end = np.minimum(start + size, length + pads[1])
-    return np.asarray(end - np.maximum(start, -pads[0]))
+    numbers: Any = np if are_numbers(length) else jnp  # Constants where they can be.
+    start = numbers.arange(count) * stride - before
+    end = numbers.minimum(start + size, length + pads[1])
+    return end - numbers.maximum(start, -pads[0])
 
 
 def sum_of_windows(x: jax.Array, pool: Pool) -> jax.Array:

@@ -38,6 +38,7 @@ from ansatz.nn.recurrence import (
     prepared,
     where_valid,
 )
+from ansatz.nn.sizes import are_numbers
 
 ROWS_AT_ONCE = 256
 """How many rows, steps times batch, CPUs project at once: what fits into a processor's cache."""
@@ -116,8 +117,7 @@ def _joined(equal: Any, rest: Any) -> Any:
 
 def _steps_at_once(steps: Any, batch: Any) -> int | None:
     """How many steps make a piece; `None` for all of them."""
-    known = isinstance(steps, int) and isinstance(batch, int)  # What is exported may be symbolic.
-    if not known or jax.default_backend() != "cpu":
+    if not are_numbers(steps, batch) or jax.default_backend() != "cpu":
         return None
     size: int = max(1, ROWS_AT_ONCE // max(1, batch))
     return size
@@ -127,7 +127,7 @@ def _scan_steps(
     one: Callable[[Any, Any], tuple[Any, Any]], carry: Any, xs: Any, reverse: bool
 ) -> Any:
     steps = jax.tree.leaves(xs)[0].shape[0]
-    unroll = TURNS if isinstance(steps, int) and steps >= 2 * TURNS else 1
+    unroll = TURNS if are_numbers(steps) and steps >= 2 * TURNS else 1
     return jax.lax.scan(one, carry, xs, reverse=reverse, unroll=unroll)
 
 

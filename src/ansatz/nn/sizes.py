@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 import operator
 from typing import Any
 
@@ -47,6 +48,11 @@ def channels_along(x: Any, axis: int, expected: int | None) -> int:
     )
 
 
+def are_numbers(*sizes: Any) -> bool:
+    """Whether no size is a symbol, as `jax.export` has them, which compares with no number."""
+    return all(isinstance(size, int) for size in sizes)
+
+
 def checked_size(name: str, size: Any) -> int:
     """`size` as a number of units, channels or features.
 
@@ -76,3 +82,15 @@ def checked_width(name: str, size: Any) -> int | None:
             f"{size!r}. An activation is given by name: activation={size!r}."
         )
     return None if size is None else checked_size(name, size)
+
+
+def checked_positive(kind: str, name: str, value: Any) -> float:
+    """`value` of the option `name` of a layer or a loss, if it is a positive number.
+
+    Raises:
+        ValueError: it is not.
+    """
+    is_number = isinstance(value, numbers.Real) or getattr(value, "shape", None) == ()
+    if not is_number or not value > 0:
+        raise ValueError(f"{name} of {kind} is a positive number, got {value!r}")
+    return float(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import numbers
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -56,7 +57,7 @@ class PReLU(Module):
     ) -> None:
         super().__init__()
         slopes = checked_width("num_parameters", num_parameters)
-        chosen = Constant(init) if isinstance(init, float | int) else init
+        chosen = Constant(float(init)) if isinstance(init, numbers.Real) else init
         self.axis = axis
         self.per_channel = slopes != 1
         self.weight = Parameter((slopes,), chosen, dtype=dtype)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -10,8 +11,17 @@ import jax.numpy as jnp
 
 from ansatz.core.errors import ShapeError, format_shape
 from ansatz.core.spelling import hinted
-from ansatz.nn.losses.reduction import Reduction, alike, as_array, check_shape, positive, reduced
+from ansatz.nn.losses.reduction import (
+    Reduction,
+    alike,
+    as_array,
+    check_shape,
+    checked_weights,
+    reduced,
+    what_counts,
+)
 from ansatz.nn.precision import at_least_float32
+from ansatz.nn.sizes import checked_positive
 
 Distance = Callable[[jax.Array, jax.Array], jax.Array]
 """A function of two arrays of shape `(..., features)` that gives one number for each pair."""
@@ -152,7 +162,7 @@ def triplet_loss(
         margin: by how much nearer.
         power: which norm; 2 for the Euclidean one. Positive.
         distance: a function of two arrays of shape `(..., features)` that gives `(...)`, in place
-            of the norm. The loss is compiled for each such function, so name it once.
+            of the norm; a layer, or a function that uses some, learns along.
         swap: whether the distance of the negative to the positive counts, if that is smaller.
         weights: a weight for each triplet, or a mask; any leading axes of the shape of the losses.
         reduction: `"mean"`, `"sum"`, `"none"` or `"sample"`.
@@ -171,11 +181,34 @@ def triplet_loss(
         >>> round(float(nn.triplet_loss(a, p, n)), 4)
         4.0
     """
-    options = float(margin), positive("triplet_loss", "power", power), distance, bool(swap)
+    margin, power = float(margin), checked_positive("triplet_loss", "power", power)
     arrays = _vectors(anchors, positives, negatives)
-    return reduced(
-        _triplet, arrays, options, shape=arrays[0].shape[:-1], weights=weights, reduction=reduction
-    )
+    shape = arrays[0].shape[:-1]
+    reduce = functools.partial(reduced, shape=shape, weights=weights, reduction=reduction)
+    if distance is None:
+        return reduce(_triplet, arrays, (margin, power, bool(swap)))
+    # A distance may read parameters, so it is not compiled along.
+    arrays = what_counts(arrays, checked_weights(weights, shape))
+    return reduce(_margin, _distances(distance, *arrays, swap=swap), (margin,))
+
+
+def _distances(
+    distance: Distance,
+    anchors: jax.Array,
+    positives: jax.Array,
+    negatives: jax.Array,
+    *,
+    swap: bool,
+) -> tuple[jax.Array, jax.Array]:
+    """How far the positives and the negatives are."""
+
+    def apart(x: jax.Array, y: jax.Array) -> jax.Array:
+        found = jnp.asarray(distance(x, y))
+        check_shape("the distance", found.shape, x.shape[:-1])
+        return found
+
+    near, far = apart(anchors, positives), apart(anchors, negatives)
+    return near, jnp.minimum(far, apart(positives, negatives)) if swap else far
 
 
 def _vectors(*given: Any) -> tuple[Any, ...]:
@@ -221,19 +254,15 @@ def _triplet(
     negatives: jax.Array,
     margin: float,
     power: float,
-    distance: Distance | None,
     swap: bool,
 ) -> jax.Array:
-    def apart(x: jax.Array, y: jax.Array) -> jax.Array:
-        if distance is None:
-            return _distance(x, y, power)
-        found = distance(x, y)
-        check_shape("the distance", found.shape, x.shape[:-1])
-        return found
-
-    near, far = apart(anchors, positives), apart(anchors, negatives)
+    near, far = _distance(anchors, positives, power), _distance(anchors, negatives, power)
     if swap:
-        far = jnp.minimum(far, apart(positives, negatives))
+        far = jnp.minimum(far, _distance(positives, negatives, power))
+    return _margin(near, far, margin)
+
+
+def _margin(near: jax.Array, far: jax.Array, margin: float) -> jax.Array:
     return jax.nn.relu(near - far + margin)
 
 

@@ -73,17 +73,6 @@ def alike(predictions: Any, targets: Any, *others: Any) -> tuple[Any, ...]:
     return predictions, *rest
 
 
-def positive(loss: str, name: str, value: float) -> float:
-    """`value` of the argument `name` of a loss, if it is positive.
-
-    Raises:
-        ValueError: it is not.
-    """
-    if not value > 0:
-        raise ValueError(f"{name} of {loss} has to be positive, got {value!r}")
-    return float(value)
-
-
 def reduced(
     formula: Formula,
     arrays: tuple[Any, ...],
@@ -101,7 +90,8 @@ def reduced(
             weights of its own, by whose sum the mean divides.
         arrays: what it is computed from; their first axes are the first axes of the losses. Those
             of a floating dtype are widened to float32.
-        options: Python values that the formula depends on.
+        options: Python values that the formula depends on, which the program is compiled for; so
+            none is a function of the user's, which may read parameters.
         constants: arrays that have no axis for examples, such as the weights of classes.
         shape: the shape of the losses.
         weights: a weight for each loss, or `None`.
@@ -122,11 +112,22 @@ def reduced(
             "reduction='sample' gives one loss for each example along the first axis, but the "
             "losses have no axis; use 'none'"
         )
-    if weights is not None:
-        weights = as_array(weights)
-        check_shape("weights", weights.shape, shape[: weights.ndim])
+    weights = checked_weights(weights, shape)
     found: jax.Array = _reduced(formula, arrays, options, constants, weights, reduction)
     return found
+
+
+def checked_weights(weights: Any, shape: tuple[int, ...]) -> Any:
+    """The weights of losses of that shape as an array, if there are any.
+
+    Raises:
+        ShapeError: they do not fit the losses.
+    """
+    if weights is None:
+        return None
+    weights = as_array(weights)
+    check_shape("weights", weights.shape, shape[: weights.ndim])
+    return weights
 
 
 @functools.partial(jax.jit, static_argnums=(0, 2, 5))
@@ -138,11 +139,7 @@ def _reduced(
     weights: jax.Array | None,
     reduction: str,
 ) -> jax.Array:
-    arrays = tuple(_widened(array) for array in arrays)
-    if weights is not None:
-        # NaN in what does not count must not reach the others, through no gradient either.
-        counts = weights != 0
-        arrays = tuple(jnp.where(_spread(counts, array), array, 0) for array in arrays)
+    arrays = what_counts(arrays, weights)
     constants = tuple(None if c is None else at_least_float32(jnp.asarray(c)) for c in constants)
     found = formula(*arrays, *constants, *options)
     losses, counted = found if isinstance(found, tuple) else (found, None)
@@ -158,6 +155,17 @@ def _reduced(
     if reduction == "sum":
         return total
     return total / (losses.size if counted is None else counted.sum())
+
+
+@jax.jit
+def what_counts(arrays: tuple[jax.Array, ...], weights: jax.Array | None) -> tuple[jax.Array, ...]:
+    """The arrays that losses are computed from, widened, with 0 for what has weight zero."""
+    arrays = tuple(_widened(array) for array in arrays)
+    if weights is None:
+        return arrays
+    # NaN in what does not count must not reach the others, through no gradient either.
+    counts = weights != 0
+    return tuple(jnp.where(_spread(counts, array), array, 0) for array in arrays)
 
 
 def _widened(array: jax.Array) -> jax.Array:

@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 
 from ansatz.core.spelling import hinted
-from ansatz.nn.losses.reduction import Reduction, alike, positive, reduced
+from ansatz.nn.losses.reduction import Reduction, alike, reduced
 from ansatz.nn.precision import at_least_float32
+from ansatz.nn.sizes import checked_positive
 
 
 @hinted()
@@ -106,7 +107,7 @@ def huber_loss(
         >>> print(nn.huber_loss(jnp.array([0.5, 3.0]), jnp.zeros(2), reduction="none"))
         [0.125 2.5  ]
     """
-    options = (positive("huber_loss", "delta", delta),)
+    options = (checked_positive("huber_loss", "delta", delta),)
     arrays = alike(predictions, targets)
     return reduced(
         _huber, arrays, options, shape=arrays[0].shape, weights=weights, reduction=reduction
@@ -150,7 +151,7 @@ def smooth_l1_loss(
     """
     if beta == 0:
         return l1_loss(predictions, targets, weights=weights, reduction=reduction)
-    options = (positive("smooth_l1_loss", "beta", beta),)
+    options = (checked_positive("smooth_l1_loss", "beta", beta),)
     arrays = alike(predictions, targets)
     return reduced(
         _smooth_l1, arrays, options, shape=arrays[0].shape, weights=weights, reduction=reduction
@@ -239,7 +240,7 @@ def gaussian_loss(
         >>> float(nn.gaussian_loss(jnp.zeros(2), jnp.array([0.0, 2.0]), jnp.ones(2)))
         1.0
     """
-    options = positive("gaussian_loss", "eps", eps), bool(full)
+    options = checked_positive("gaussian_loss", "eps", eps), bool(full)
     arrays = alike(predictions, targets, variances)
     return reduced(
         _gaussian, arrays, options, shape=arrays[0].shape, weights=weights, reduction=reduction
