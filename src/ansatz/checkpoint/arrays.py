@@ -60,8 +60,7 @@ def save_arrays(path: str | os.PathLike[str], arrays: Any) -> None:
             f"{os.fspath(path)!r} was not written: {target.name} cannot tell that this is "
             f"{_ARTICLES[kind]}; pass a dict, or use .npz or .safetensors"
         )
-    assert target.write is not None
-    target.write(os.fspath(path), held, {_KIND: order} if told else {})
+    target.save(os.fspath(path), held, {_KIND: order} if told else {})
 
 
 def load_arrays(path: str | os.PathLike[str]) -> Any:

@@ -117,8 +117,7 @@ def convert(
     if contents.ties and not row.keeps_metadata and not aliases:
         job.losses.append(f"{row.name} cannot tell ties: tied arrays are written as copies")
     _check_no_loss(job.losses, os.fspath(source), os.fspath(target), row, lossy=lossy)
-    assert row.write is not None
-    row.write(os.fspath(target), arrays, metadata, verify=True)
+    row.save(os.fspath(target), arrays, metadata, verify=True)
     job.tell_the_rest(arrays)
     _check_read_back(os.fspath(target), arrays, ties if row.keeps_metadata else {})
     nbytes = sum(array.nbytes for array in arrays.values())

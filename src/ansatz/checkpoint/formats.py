@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,7 @@ from ansatz.checkpoint import (
     torch_zip,
 )
 from ansatz.checkpoint.contents import Contents
-from ansatz.checkpoint.writing import Writer
+from ansatz.checkpoint.writing import Writer, check_texts
 from ansatz.core.errors import CheckpointError, did_you_mean
 
 
@@ -50,6 +50,19 @@ class Format:
     write: Writer | None = None
     holds: frozenset[np.dtype[Any]] = frozenset()
     keeps_metadata: bool = False
+
+    def save(
+        self,
+        path: str,
+        arrays: Mapping[str, Any],
+        metadata: Mapping[str, str],
+        *,
+        verify: bool = False,
+    ) -> None:
+        """Write arrays, after checking what holds for every format; see `Writer`."""
+        assert self.write is not None
+        check_texts(path, arrays, metadata)
+        self.write(path, arrays, metadata, verify=verify)
 
 
 FORMATS: dict[str, Format] = {

@@ -78,8 +78,7 @@ def save(
     aliases = aliases or not target_format.keeps_metadata
     arrays = {name: array for target in targets for name, array in _arrays(target, aliases)}
     described = encode(_ties(targets), arrays)
-    assert target_format.write is not None
-    target_format.write(os.fspath(path), arrays, _joined(metadata or {}, described))
+    target_format.save(os.fspath(path), arrays, _joined(metadata or {}, described))
 
 
 def _check_metadata_kept(
