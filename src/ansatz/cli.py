@@ -24,6 +24,7 @@ from ansatz.checkpoint import conversion, formats
 from ansatz.checkpoint.atomic import replacing
 from ansatz.checkpoint.contents import Contents
 from ansatz.checkpoint.rename import Step, strip_prefix
+from ansatz.checkpoint.source import source_of
 from ansatz.checkpoint.verification import bytes_to_verify, verify_file
 from ansatz.core.errors import AnsatzError, did_you_mean
 from ansatz.core.paths import name_matches
@@ -129,7 +130,7 @@ def convert(
     Args:
         source: The file to read.
         target: The file to write, whole or not at all: .safetensors, .npz, .params, ….
-        select: A glob over names; only these arrays are written.
+        select: A glob over the names in the source; only these arrays are written.
         rename: OLD=NEW, where * stands for anything; an empty NEW leaves arrays out. May be given
             several times, one after the other.
         strip: A prefix to take from names.
@@ -144,7 +145,9 @@ def convert(
             raise ValueError(f"--rename takes OLD=NEW, got {each!r}")
         steps.append({old: new or None})
     contents = formats.open_file(source)
-    picked = [n for n in contents.entries if select is None or name_matches(select, n)]
+    found = source_of(contents)
+    found = found if select is None else conversion.selected(found, select)
+    picked = [stored.name for stored in found.entries.values()]
     with _progress(2 * _bytes_of(contents, picked)) as told:  # Read, and compared.
         done = conversion.convert(
             source,

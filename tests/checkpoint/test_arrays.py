@@ -160,3 +160,24 @@ def test_the_longest_and_deepest_names_are_read_back(
 ) -> None:
     save_arrays(tmp_path / f"t{suffix}", {name: np.ones(2, "float32")})
     assert list(load_arrays(tmp_path / f"t{suffix}")) == [name]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("t.safetensor", "did you mean '.safetensors'"),
+        ("t.msgpck", "did you mean '.msgpack'"),
+        ("t.npz.gz", "'.gz' is the ending of no format"),
+        ("t.json", "the endings are .safetensors"),
+    ],
+)
+def test_an_ending_of_no_format_is_refused(tmp_path: Path, name: str, message: str) -> None:
+    with pytest.raises(az.CheckpointError, match=message):
+        save_arrays(tmp_path / name, {"w": np.ones(2)})
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["weights", ".weights", "loss-0.25"])
+def test_a_name_without_ending_is_a_file_of_safetensors(tmp_path: Path, name: str) -> None:
+    save_arrays(tmp_path / name, {"w": np.ones(2)})
+    assert safetensors.read_header(tmp_path / name).format == "safetensors"

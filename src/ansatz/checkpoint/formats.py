@@ -216,16 +216,23 @@ def _in_folder(folder: str) -> str:
 
 
 def format_for(path: str | os.PathLike[str]) -> Format:
-    """The format that a file of this name is written in; safetensors where the ending is unknown.
+    """The format that a file of this name is written in; safetensors where it has no ending.
 
     Raises:
-        CheckpointError: the ending is that of a format that is only read.
+        CheckpointError: the ending is that of a format that is only read, or of none.
     """
     name = os.fspath(path)
     suffix = os.path.splitext(os.path.normpath(name))[1].lower()
     row = _SUFFIXES.get(suffix, FORMATS["safetensors"])
+    written = [s for other in FORMATS.values() if other.write for s in other.suffixes]
+    number = suffix[1:].isdecimal()  # As in `loss-0.25`, which is no ending.
+    if suffix not in ("", *_SUFFIXES, *_NEVER_WRITTEN) and not number:
+        raise CheckpointError(
+            f"{name!r} was not written: {suffix!r} is the ending of no format"
+            f"{did_you_mean(suffix, written)}; the endings are {', '.join(written)}, and a name "
+            "without any is a file of safetensors"
+        )
     if row.write is None or suffix in _NEVER_WRITTEN:
-        written = [s for other in FORMATS.values() if other.write for s in other.suffixes]
         raise CheckpointError(
             f"{name!r} was not written: {suffix} is the suffix of a format that Ansatz does not "
             f"write; it writes {', '.join(written)}. For a checkpoint, use .safetensors"
