@@ -350,11 +350,13 @@ class _Checker:
             merged = merge_shapes(shape, seen)
             if merged is None:
                 network = shape[::-1] if claim.transposed else shape
+                fits = merge_shapes(network, stored.shape[::-1]) is not None
+                turned = f"; Rule({stored.name!r}, transpose=True) as rename would make it fit"
                 return _faulty(
                     row,
                     "shape",
                     f"{format_shape(stored.shape)} in the file{_under(stored, row)}, "
-                    f"{format_shape(network)} in the network",
+                    f"{format_shape(network)} in the network{turned if fits else ''}",
                 ), ()
             shape = merged
         settled = tuple(size for size in shape if size is not None)
