@@ -77,8 +77,8 @@ def difference_table(found: Difference) -> Table:
         table.add_row("[blue]renamed[/blue]", Text(both))
     for change in found.changed:
         numbers = [_short(x) for x in (change.largest, change.relative, change.cosine)]
-        name = Text(name_in_table(change.name))
-        table.add_row("[yellow]changed[/yellow]", name, *numbers, Text(change.what))
+        shown = Text(name_in_table(change.name))
+        table.add_row("[yellow]changed[/yellow]", shown, *numbers, Text(change.what))
     return table
 
 
