@@ -199,3 +199,22 @@ def test_the_module_is_the_command_and_tells_its_version() -> None:
     words = [sys.executable, "-m", "ansatz", "--version"]
     told = subprocess.run(words, capture_output=True, text=True, check=True)
     assert told.stdout.strip() == f"ansatz {az.__version__}"
+
+
+def test_names_in_a_file_cannot_steer_the_terminal(run: Any, tmp_path: Path) -> None:
+    evil = "a\x1b[2J\r\nb\x07"
+    save_arrays(tmp_path / "a.safetensors", {evil: np.array([np.nan]), "x" * 5000: np.ones(2)})
+    save_arrays(tmp_path / "b.safetensors", {evil: np.ones(1)})
+    a, b = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
+    for words in (
+        ("inspect", a),
+        ("inspect", a, "--select", evil + "?"),
+        ("diff", a, b),
+        ("verify", a),
+        ("convert", a, tmp_path / "c.params", "--rename", f"{evil}=x", "--rename", "none=y"),
+    ):
+        _, text = run(*words)
+        assert not {"\x1b", "\r", "\x07"} & set(text), words
+    _, text = run("inspect", a)
+    assert r"a\x1b[2J\r\nb\x07" in text
+    assert len(text) < 2000

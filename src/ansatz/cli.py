@@ -32,6 +32,7 @@ from ansatz.inspect.arrays import ArrayRow, duplicates, rows_of
 from ansatz.inspect.difference import difference
 from ansatz.inspect.file_tables import as_json, difference_table, faults_of, table_of
 from ansatz.inspect.page import page_of
+from ansatz.inspect.text import printable
 
 _LARGE = 1 << 27  # From so many bytes on, a progress bar is shown.
 
@@ -87,7 +88,7 @@ def inspect(
     _out().print(table_of(rows, remarks, values=values))
     _out().print(_total(contents, rows))
     for note in contents.notes:
-        _out().print(f"[yellow]{escape(note)}[/yellow]")
+        _out().print(f"[yellow]{escape(printable(note))}[/yellow]")
     return 0
 
 
@@ -130,7 +131,7 @@ def convert(
     Args:
         source: The file to read.
         target: The file to write, whole or not at all: .safetensors, .npz, .params, ….
-        select: A glob over names; only these arrays are written.
+        select: A glob over the names in the source; only these arrays are written.
         rename: OLD=NEW, where * stands for anything; an empty NEW leaves arrays out. May be given
             several times, one after the other.
         strip: A prefix to take from names.
@@ -159,10 +160,10 @@ def convert(
             progress=told,
         )
     for loss in done.losses:
-        _out().print(f"[yellow]{escape(loss)}[/yellow]")
+        _out().print(f"[yellow]{escape(printable(loss))}[/yellow]")
     kind = formats.format_for(target).name
     wrote = f"wrote {done.arrays} arrays, {done.nbytes:,} bytes, to {done.target} ({kind})"
-    _out().print(escape(wrote))
+    _out().print(escape(printable(wrote)))
     return 0
 
 
@@ -177,7 +178,7 @@ def verify(file: str) -> int:
     with _progress(bytes_to_verify(contents)) as told:
         warnings = verify_file(contents, told)
     for warning in warnings:
-        _out().print(f"[yellow]{escape(warning)}[/yellow]")
+        _out().print(f"[yellow]{escape(printable(warning))}[/yellow]")
     count, nbytes = len(contents.entries), sum(e.nbytes for e in contents.entries.values())
     _out().print(escape(f"{file} is sound: {contents.format}, {count} arrays, {nbytes:,} bytes"))
     return 0
@@ -294,7 +295,8 @@ def main(words: Sequence[str] | None = None) -> None:
     try:
         status = app(words, result_action="return_value")
     except (AnsatzError, OSError, ValueError, TypeError) as error:
-        _err().print(f"[red]{escape(str(error))}[/red]", soft_wrap=True)
+        message = printable(str(error), lines=True)
+        _err().print(f"[red]{escape(message)}[/red]", soft_wrap=True)
         sys.exit(1 if words[:1] == ["verify"] and isinstance(error, AnsatzError) else 2)
     sys.exit(status if isinstance(status, int) else 0)
 

@@ -112,3 +112,72 @@ def test_a_format_that_cannot_tell_a_list_refuses_it(tmp_path: Path, suffix: str
     with pytest.raises(az.CheckpointError, match="cannot tell that this is a list; pass a dict"):
         save_arrays(tmp_path / f"a{suffix}", [np.ones(2)])
     assert list(tmp_path.iterdir()) == []
+
+
+def deep(levels: int) -> str:
+    return ".".join(["0"] * levels)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "held", "message"),
+    [
+        (".msgpack", [], "no arrays"),
+        (".msgpack", ["a" * 65536], "takes 65,536 bytes"),
+        (".msgpack", [deep(65)], "nested 65 deep, and 64 is the most"),
+        (".msgpack", [deep(5000)], "nested 5,000 deep"),
+        (".orbax", [deep(5000)], "nested 5,000 deep"),
+        (".orbax", ["a" * 70_000], "takes 70,000 bytes"),
+        (".weights.h5", [deep(64)], "nested 64 deep, and 63 is the most"),
+        (".npz", ["a" * 65532], "takes 65,532 bytes"),
+        *((suffix, ["a\ud800"], "not valid Unicode") for suffix in (".npz", ".msgpack", ".params")),
+    ],
+    ids=lambda told: str(told)[:20],
+)
+def test_what_could_not_be_read_back_is_not_written(
+    tmp_path: Path, suffix: str, held: list[str], message: str
+) -> None:
+    arrays = {name: np.ones(2, "float32") for name in held}
+    with pytest.raises(az.CheckpointError, match=message) as e:
+        save_arrays(tmp_path / f"t{suffix}", arrays)
+    assert len(str(e.value)) < 500
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("suffix", "name"),
+    [
+        (".msgpack", "a" * 65535),
+        (".msgpack", deep(64)),
+        (".orbax", deep(64)),
+        (".orbax", "a" * 60_000),
+        (".weights.h5", deep(63)),
+        (".npz", "a" * 65531),
+    ],
+    ids=lambda told: told[:20],
+)
+def test_the_longest_and_deepest_names_are_read_back(
+    tmp_path: Path, suffix: str, name: str
+) -> None:
+    save_arrays(tmp_path / f"t{suffix}", {name: np.ones(2, "float32")})
+    assert list(load_arrays(tmp_path / f"t{suffix}")) == [name]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("t.safetensor", "did you mean '.safetensors'"),
+        ("t.msgpck", "did you mean '.msgpack'"),
+        ("t.npz.gz", "'.gz' is the ending of no format"),
+        ("t.json", "the endings are .safetensors"),
+    ],
+)
+def test_an_ending_of_no_format_is_refused(tmp_path: Path, name: str, message: str) -> None:
+    with pytest.raises(az.CheckpointError, match=message):
+        save_arrays(tmp_path / name, {"w": np.ones(2)})
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["weights", ".weights", "loss-0.25"])
+def test_a_name_without_ending_is_a_file_of_safetensors(tmp_path: Path, name: str) -> None:
+    save_arrays(tmp_path / name, {"w": np.ones(2)})
+    assert safetensors.read_header(tmp_path / name).format == "safetensors"

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ansatz.checkpoint.atomic import replacing
+from ansatz.checkpoint import atomic
+from ansatz.checkpoint.atomic import replacing, replacing_folder
 
 
 def only_file_in(folder: Path) -> Path:
@@ -104,3 +105,34 @@ def test_a_folder_that_does_not_exist_is_named(tmp_path: Path) -> None:
 def test_a_folder_is_not_replaced(tmp_path: Path) -> None:
     with pytest.raises(IsADirectoryError), replacing(tmp_path):
         pass
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with names")
+def test_what_is_no_file_is_not_replaced_by_one(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(FileExistsError, match="a device or a pipe"), replacing(pipe) as file:
+        file.write(b"new")
+    with pytest.raises(NotADirectoryError), replacing_folder(pipe, lambda folder: None):
+        pass
+    assert stat.S_ISFIFO(only_file_in(tmp_path).stat().st_mode)
+    late = tmp_path / "late"
+    with pytest.raises(FileExistsError), replacing(late) as file:
+        os.mkfifo(late)
+    assert stat.S_ISFIFO(late.stat().st_mode)
+
+
+def test_where_nothing_can_be_written_the_error_names_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Who runs the tests may be allowed everything.
+    def refuse(name: Path, mode: str) -> None:
+        raise PermissionError(13, "Permission denied", str(name))
+
+    monkeypatch.setattr(atomic, "open", refuse, raising=False)
+    target = tmp_path / "net.safetensors"
+    found = pytest.raises(PermissionError, match=f"in the folder .*{tmp_path.name}")
+    with found as e, replacing(target):
+        pass
+    assert e.value.filename == str(target)
+    assert ".tmp" not in str(e.value)

@@ -1,6 +1,7 @@
 """From any format to any: nothing is lost silently, and a failure leaves the old file."""
 
 import dataclasses
+import json
 import os
 import signal
 import subprocess
@@ -120,10 +121,59 @@ def test_a_name_that_a_file_only_tells_is_written_where_it_cannot_be_told(tmp_pa
     loaded = load_arrays(tmp_path / "b.params")
     np.testing.assert_array_equal(loaded["1.weight"], net[1].weight.value)
     convert(tmp_path / "a.safetensors", tmp_path / "c.npz", select="1.*")
-    assert list(load_arrays(tmp_path / "c.npz")) == ["0.weight"]
+    assert list(load_arrays(tmp_path / "c.npz")) == ["1.weight"]  # The name that was picked.
     fresh = nn.Sequential(nn.Linear(2, 3, bias=False), nn.Linear(3, 2, bias=False))
     fresh.load(tmp_path / "c.npz")
     np.testing.assert_array_equal(fresh[1].weight.value, net[1].weight.value)
+
+
+def test_a_selection_is_over_the_names_in_the_source(tmp_path: Path) -> None:
+    one, two = np.ones(2), np.zeros(2)
+    save_arrays(tmp_path / "a.npz", {"old.w": one, "w": two})
+    for rename in ({"old.w": "new.w"}, {"w": None}):
+        with pytest.raises(az.CheckpointError, match=r"'new\.\*' picks none of the 2 arrays"):
+            convert(tmp_path / "a.npz", tmp_path / "b.npz", select="new.*", rename=rename)
+        # What a renaming says of the others is not asked for, but is no mistake.
+        convert(tmp_path / "a.npz", tmp_path / "b.npz", select="old.*", rename=rename)
+        assert len(load_arrays(tmp_path / "b.npz")) == 1
+
+
+@pytest.mark.parametrize("source", ["a.safetensors", "a.pt"])
+@pytest.mark.parametrize("target", ["b.npz", "b.params"])
+def test_a_tied_array_is_stored_under_the_name_that_was_picked(
+    tmp_path: Path, source: str, target: str
+) -> None:
+    net = tied_file(tmp_path / "a.safetensors")
+    path = FORMATS / "torch_views.pt" if source == "a.pt" else tmp_path / source
+    name = "transposed" if source == "a.pt" else "1.weight"
+    value = load_arrays(path)["whole"].T if source == "a.pt" else net[1].weight.value
+    convert(path, tmp_path / target, select=name, lossy=True, rename={name: "x"})
+    loaded = load_arrays(tmp_path / target)
+    assert list(loaded) == ["x"]
+    np.testing.assert_array_equal(loaded["x"], value)
+
+
+def test_a_file_of_its_own_source_is_not_replaced(tmp_path: Path) -> None:
+    index = {"weight_map": {"a": "one.safetensors", "b": "two.safetensors"}}
+    save_arrays(tmp_path / "one.safetensors", {"a": np.ones(2)})
+    save_arrays(tmp_path / "two.safetensors", {"b": np.ones(2)})
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
+    (tmp_path / "link.safetensors").symlink_to(tmp_path / "two.safetensors")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    for target in ("one.safetensors", "link.safetensors"):
+        with pytest.raises(az.CheckpointError, match=r"one of the files that .* is read from"):
+            convert(tmp_path, tmp_path / target)
+    assert before == {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    # A file that is the whole source may be.
+    convert(tmp_path / "one.safetensors", tmp_path / "one.safetensors", rename={"a": "c"})
+    assert list(load_arrays(tmp_path / "one.safetensors")) == ["c"]
+
+
+def test_no_file_is_put_into_the_folder_that_is_read(tmp_path: Path) -> None:
+    save_arrays(tmp_path / "a.orbax", {"w": np.ones(2)})
+    with pytest.raises(az.CheckpointError, match="one of the files"):
+        convert(tmp_path / "a.orbax", tmp_path / "a.orbax" / "_METADATA")
+    assert list(load_arrays(tmp_path / "a.orbax")) == ["w"]
 
 
 def test_names_that_are_said_to_be_tied_but_differ_are_both_written(tmp_path: Path) -> None:

@@ -243,6 +243,35 @@ def test_a_plan_for_a_network_that_changed_since_is_refused() -> None:
         plan.commit()
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda net: net.__setitem__(0, nn.Linear(2, 2, bias=False)), "'0.weight' has become an"),
+        (lambda net: net.append(nn.Linear(2, 2, bias=False)), "'2.weight' has come"),
+        (lambda net: net.pop(1), "'1.weight' has gone"),
+        (lambda net: az.tie(net, "0.weight", "1.weight"), "the ties of '0.weight' have changed"),
+    ],
+    ids=["replaced", "added", "removed", "tied"],
+)
+def test_a_plan_for_other_layers_than_there_are_now_is_refused(change: Any, said: str) -> None:
+    net = stack(layers=2)
+    plan = plan_load(net, state(_0=SQUARE, _1=SQUARE))
+    change(net)
+    net.initialize(seed=0)
+    before = values(net)
+    with pytest.raises(az.CheckpointError, match=f"{said}.*plan it again"):
+        plan.commit()
+    assert values(net) == before
+
+
+def test_a_plan_for_ties_that_were_undone_since_is_refused() -> None:
+    net = stack(("0", "1"), layers=2)
+    plan = plan_load(net, state(_0=SQUARE))
+    az.untie(net, "1.weight")
+    with pytest.raises(az.CheckpointError, match="plan it again"):
+        plan.commit()
+
+
 def test_a_plan_does_not_convert_for_a_network_that_was_cast_since() -> None:
     net = nn.Linear(2, 2, bias=False)
     plan = plan_load(net, {"weight": SQUARE})

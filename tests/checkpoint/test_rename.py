@@ -32,7 +32,6 @@ def new_names(rename: Any, *names: str) -> list[str | None]:
         (Rule(re.compile("^a"), ""), "ab", "b"),
         (Rule("*", None), "x", None),
         (strip_prefix("module."), "module.module.w", "module.w"),
-        (strip_prefix("module."), "submodule.w", "submodule.w"),
         ([strip_prefix("model."), {"h.*": "g.*"}, str.upper], "model.h.1", "G.1"),
         # A star is only a star: brackets and question marks are letters.
         (Rule("a[0]?", "b"), "a[0]?", "b"),
@@ -242,3 +241,19 @@ def test_a_transposed_convolution_of_flax_under_a_name_of_its_own_can_be_left_ou
     }
     steps = [{"*up.kernel": None}, *rename_tables.FLAX]
     assert set(from_mapping(held).renamed(steps).entries) == {"down.weight"}
+
+
+@pytest.mark.parametrize(
+    ("prefix", "message"),
+    [
+        ("modul.", r"no name in the state dict begins with 'modul\.'.*did you mean 'module\.'"),
+        ("module", r"would begin with a dot, such as '\.weight'; strip 'module\.'"),
+    ],
+)
+def test_a_prefix_that_is_not_there_or_lacks_its_dot_is_refused(prefix: str, message: str) -> None:
+    held = {"module.weight": np.ones((2, 2), "float32"), "bias": np.ones(2, "float32")}
+    net = nn.Linear(2, 2)
+    with pytest.raises(az.CheckpointError, match=message):
+        net.load_state_dict(held, rename=strip_prefix(prefix))
+    net.load_state_dict(held, rename=[strip_prefix("mod"), strip_prefix("ule.")])
+    assert strip_prefix("module.")("submodule.w").name == "submodule.w"

@@ -54,3 +54,16 @@ def test_an_unknown_dtype_to_cast_to_is_answered_with_the_known_ones() -> None:
     net = nn.Linear(2, 1)
     with pytest.raises(az.CheckpointError, match=r"did you mean 'bfloat16'.*float32, float64"):
         net.load_state_dict(net.state_dict(), cast="bfloat61")
+
+
+def test_an_error_says_what_helps_for_other_shapes_and_for_the_state_of_an_optimizer() -> None:
+    net = nn.Linear(3, 2)
+    state = {"weight": np.ones((3, 2), "f4"), "bias": np.ones(5, "f4"), "optimizer.m": np.ones(1)}
+    with pytest.raises(az.CheckpointError) as e:
+        net.load_state_dict(state)
+    assert "on_shape='reinitialise'" in str(e.value)
+    assert "Rule('weight', transpose=True)" in str(e.value)
+    assert str(e.value).count("transpose") == 1
+    assert "rename={'optimizer.*': None}" in str(e.value)
+    rename = [{"optimizer.*": None, "bias": None}, az.checkpoint.Rule("weight", transpose=True)]
+    net.load_state_dict(state, rename=rename, strict=False)

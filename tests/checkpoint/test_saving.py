@@ -129,6 +129,17 @@ def test_metadata_of_ones_own_are_kept(tmp_path: Path) -> None:
     assert metadata_of(tmp_path / "a.safetensors")["epoch"] == "7"
 
 
+@pytest.mark.parametrize("suffix", [".safetensors", ".npz", ".orbax"])
+def test_metadata_that_are_no_text_are_refused_by_every_format(tmp_path: Path, suffix: str) -> None:
+    net = nn.Linear(2, 2)
+    for metadata in ({"epoch": 1}, {1: "one"}):
+        with pytest.raises(TypeError, match="metadata is text by name"):
+            net.save(tmp_path / f"net{suffix}", metadata=metadata)  # type: ignore[dict-item]
+    with pytest.raises(az.CheckpointError, match="not valid Unicode"):
+        net.save(tmp_path / f"net{suffix}", metadata={"author": "\ud800"})
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("key", ["ansatz.ties", "ansatz.format", "1.weight"])
 def test_metadata_that_would_lie_about_ties_are_refused(tmp_path: Path, key: str) -> None:
     with pytest.raises(az.CheckpointError, match=re.escape(repr(key))):

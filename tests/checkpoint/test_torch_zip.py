@@ -6,7 +6,7 @@ import pickle
 import shutil
 import struct
 import zipfile
-from collections import OrderedDict
+from collections import Counter, OrderedDict, defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -248,3 +248,25 @@ def test_a_mutated_file_is_read_or_refused_and_nothing_else(
     path.write_bytes(raw)
     with contextlib.suppress(az.CheckpointError):
         load_arrays(path)
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4])
+def test_values_of_numpy_and_python_that_are_no_tensors_are_left_out_and_listed(
+    tmp_path: Path, protocol: int
+) -> None:
+    held = {
+        "random": np.random.RandomState(0).get_state(),
+        "objects": np.array([Path()], dtype=object),
+        "losses": defaultdict(list, {"train": [1.5]}),
+        "nested": defaultdict(dict),
+        "count": Counter("ab"),
+        "best": np.float64(0.5),
+        "root": 1 + 2j,
+    }
+    raw = pickle.dumps(held, protocol=protocol)
+    contents = open_file(archive_of(tmp_path / "a.pt", raw))
+    assert dict(contents.entries) == {}
+    assert contents.metadata["losses.train.0"] == "1.5"
+    (note,) = contents.notes
+    for name in ("'random.1' (numpy.ndarray)", "'objects'", "'count'", "'best'", "'root'"):
+        assert name in note

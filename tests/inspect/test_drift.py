@@ -106,12 +106,12 @@ def test_a_deferred_draw_is_found_as_well_as_one_by_rule() -> None:
     assert all(row.initial for row in net.drift())
 
 
-def test_nan_is_infinitely_far_and_a_selector_picks() -> None:
+def test_nan_is_told_as_nan_and_a_selector_picks() -> None:
     net = made()
     net[0].weight.data[0, 0] = jnp.nan
     rows = drift(net, "0.*")
     assert [row.path for row in rows] == ["0.weight", "0.bias"]
-    assert rows["0.weight"].largest == np.inf
+    assert np.isnan(rows["0.weight"].largest or 0.0)
 
 
 def test_a_cast_network_is_compared_in_its_new_dtype() -> None:
@@ -135,3 +135,14 @@ def test_in_a_notebook_the_table_is_escaped() -> None:
     html = net.drift()._repr_html_()
     assert "<script" not in html
     assert "&lt;script&gt;.weight" in html
+
+
+def test_a_tied_parameter_is_found_by_each_name_and_nan_is_told_as_such() -> None:
+    net = nn.Sequential(nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False))
+    az.tie(net, "0.weight", "1.weight")
+    net.initialize(seed=0)
+    net[0].weight.data[0, 0] = np.nan
+    told = drift(net)
+    assert told["1.weight"] is told["0.weight"]
+    assert np.isnan(told["1.weight"].largest or 0.0)
+    assert "inf" not in repr(told)

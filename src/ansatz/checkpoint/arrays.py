@@ -24,8 +24,9 @@ def save_arrays(path: str | os.PathLike[str], arrays: Any) -> None:
 
     Args:
         path: the file; replaced in one step, or left as it was if anything fails. The ending of its
-            name decides the format: `.safetensors`, `.npz`, `.npy` (one array) or `.params`
-            (MXNet); without one that is known it is safetensors.
+            name decides the format: `.safetensors` (also without any ending), `.npz`, `.npy` (one
+            array), `.params` (MXNet), `.msgpack` (Flax), `.h5` or `.hdf5` (Keras, names such as
+            `layers.dense.0`) or `.orbax` (a folder of Orbax).
         arrays: NumPy or JAX arrays, numbers or parameters; the names of a dict are text.
 
     Raises:
@@ -60,8 +61,7 @@ def save_arrays(path: str | os.PathLike[str], arrays: Any) -> None:
             f"{os.fspath(path)!r} was not written: {target.name} cannot tell that this is "
             f"{_ARTICLES[kind]}; pass a dict, or use .npz or .safetensors"
         )
-    assert target.write is not None
-    target.write(os.fspath(path), held, {_KIND: order} if told else {})
+    target.save(os.fspath(path), held, {_KIND: order} if told else {})
 
 
 def load_arrays(path: str | os.PathLike[str]) -> Any:

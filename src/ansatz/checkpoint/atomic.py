@@ -33,6 +33,7 @@ _TEMPORARY = re.compile(r"\.ansatz-[0-9a-f]{16}\.tmp")
 _LEFT_ALONE = 3600  # Seconds.
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """The errors of a system that has no room for a file."""
+_NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 @contextlib.contextmanager
@@ -50,6 +51,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
     Raises:
         FileNotFoundError: the folder does not exist.
+        FileExistsError: a device or a pipe is in its place.
         OSError: the file cannot be written, as on a full disk; the message names it.
 
     Example:
@@ -61,16 +63,26 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         b'all of it'
     """
     target = Path(os.path.realpath(path))
-    if target.is_dir():
-        raise IsADirectoryError(f"{os.fspath(path)!r} is a folder; give the name of a file in it")
+    _check_replaceable(target, path)
     with _in_the_folder_of(target, path) as folder, _temporary_file(folder) as (temporary, file):
         with file:
             yield file
             file.flush()
             os.fsync(file.fileno())
+        _check_replaceable(target, path)
         if target.exists():
             shutil.copymode(target, temporary)
         os.replace(temporary, target)
+
+
+def _check_replaceable(target: Path, path: str | os.PathLike[str]) -> None:
+    if target.is_dir():
+        raise IsADirectoryError(f"{os.fspath(path)!r} is a folder; give the name of a file in it")
+    if target.exists() and not target.is_file():
+        raise FileExistsError(
+            f"{os.fspath(path)!r} is a device or a pipe, which a file cannot replace; write to a "
+            "file of another name"
+        )
 
 
 @contextlib.contextmanager
@@ -120,6 +132,8 @@ def _in_the_folder_of(target: Path, path: str | os.PathLike[str]) -> Iterator[Pa
     except OSError as error:
         if error.errno in NO_ROOM:
             raise _no_room(error, path) from error
+        if error.errno in _NOT_ALLOWED and str(error.filename).startswith(str(folder)):
+            raise _not_allowed(error, folder, path) from error
         raise
     _sync(folder)
 
@@ -131,6 +145,16 @@ def _no_room(error: OSError, path: str | os.PathLike[str]) -> OSError:
         error.errno,
         f"{reason}: it was not written, and what was there before is as it was. It takes the room "
         "of a whole new file until it replaces the old one",
+        os.fspath(path),
+    )
+
+
+def _not_allowed(error: OSError, folder: Path, path: str | os.PathLike[str]) -> OSError:
+    """The error of the system, saying that it is the folder in which nothing can be written."""
+    return type(error)(
+        error.errno,
+        f"{error.strerror}: it was not written, because no file can be made or replaced in the "
+        f"folder {str(folder)!r}",
         os.fspath(path),
     )
 

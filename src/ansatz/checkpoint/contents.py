@@ -107,6 +107,7 @@ class Contents:
         notes: what is worth knowing of the file, one sentence each.
         concurrent: whether several threads may read arrays of it at once, and gain by that.
         archives: the files of it that are ZIP archives, whose members have checksums.
+        parts: the files that it is in, where these are several.
     """
 
     path: str
@@ -118,6 +119,7 @@ class Contents:
     notes: tuple[str, ...] = ()
     concurrent: bool = True
     archives: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
 
     def read(self, name: str) -> NDArray[Any]:
         """The array called `name`: its own copy, C-contiguous, in the byte order of this machine.

@@ -22,7 +22,7 @@ from ansatz.checkpoint.contents import Contents, LazyArray, native
 from ansatz.checkpoint.dtypes import dtype_called, exact_stand_in
 from ansatz.checkpoint.formats import Format, format_for, open_file
 from ansatz.checkpoint.rename import Rename
-from ansatz.checkpoint.source import Source, source_of
+from ansatz.checkpoint.source import Source, Stored, source_of
 from ansatz.checkpoint.ties import FORMAT, TIES, Alias, Ties, encode
 from ansatz.core.errors import CheckpointError, did_you_mean
 from ansatz.core.paths import name_matches
@@ -67,7 +67,8 @@ def convert(
     Args:
         source: a file of any format that can be read.
         target: the new file; an older one is replaced in one step, or stays if anything fails.
-        select: a glob over the names in the source; only these arrays are written.
+        select: a glob over the names in the source, not over new ones; only these arrays are
+            written. A tied array is picked by each of its names, and stored under the one picked.
         rename: new names and layouts, see `ansatz.checkpoint.rename`.
         cast: the dtype of all arrays of floating numbers in the new file.
         aliases: true to write a tied array under each of its names with bytes of its own.
@@ -90,8 +91,9 @@ def convert(
         >>> load_arrays("new.safetensors")["w"].shape
         (2, 3)
     """
-    contents = open_file(source)
     row = format_for(target)
+    contents = open_file(source)
+    _check_place(contents, os.fspath(target))
     found, ties, chosen = _chosen(contents, row, select, rename, aliases=aliases)
     job = _Job(found, row, cast, progress)
     made = {name: job.array(name) for name in chosen}
@@ -100,8 +102,7 @@ def convert(
     if contents.ties and not row.keeps_metadata and not aliases:
         job.losses.append(f"{row.name} cannot tell ties: tied arrays are written as copies")
     _check_no_loss(job.losses, os.fspath(source), os.fspath(target), row, lossy=lossy)
-    assert row.write is not None
-    row.write(os.fspath(target), arrays, metadata, verify=True)
+    row.save(os.fspath(target), arrays, metadata, verify=True)
     job.tell_the_rest(chosen)
     _check_read_back(os.fspath(target), arrays, ties if row.keeps_metadata else {})
     nbytes = sum(array.nbytes for array in arrays.values())
@@ -130,21 +131,18 @@ def _chosen(
     contents: Contents, row: Format, select: str | None, rename: Rename | None, *, aliases: bool
 ) -> tuple[Source, Ties, list[str]]:
     """The arrays under their new names, which of them are tied, and the names to be written."""
-    found = source_of(contents).renamed(rename)
-    ties = {kept: others for kept, others in found.ties.items() if others}
+    found = source_of(contents)
+    names = found.names
     if not contents.format.startswith("torch"):  # Whose ties are one storage.
-        ties = {kept: _truly_tied(found, kept, others) for kept, others in ties.items()}
+        found = _truly_tied(found)
     if aliases or not row.keeps_metadata:
-        found, ties = dataclasses.replace(found, ties=ties).with_aliases(), {}
-    chosen = [name for name in found.entries if _picked(select, name, found, ties)]
-    if select is not None and not chosen:
-        raise CheckpointError(
-            f"{select!r} picks none of the {len(found.entries)} arrays in {found.label}"
-            f"{did_you_mean(select, found.entries)}"
-        )
-    ties = {kept: others for kept, others in ties.items() if kept in chosen and others}
+        found = found.with_aliases()
+    if select is not None:
+        found = selected(found, select)
+    found = found.renamed(rename, names)
+    ties = {kept: others for kept, others in found.ties.items() if others}
     told = {alias.name for others in ties.values() for alias in others}
-    return found, ties, [name for name in chosen if name not in told]
+    return found, ties, [name for name in found.entries if name not in told]
 
 
 def _nbytes(source: Source, names: list[str]) -> int:
@@ -243,15 +241,52 @@ class _Job:
         return {**kept, **told} if self._row.keeps_metadata else {}
 
 
-def _picked(select: str | None, name: str, source: Source, ties: Ties) -> bool:
-    """Whether a selection picks an entry, by its name in the source or by one tied to it."""
-    names = [name, source.entries[name].name, *(alias.name for alias in ties.get(name, ()))]
-    return select is None or any(name_matches(select, each) for each in names)
+def _check_place(contents: Contents, target: str) -> None:
+    """Refuse to replace a part of the source, without which the rest could not be read."""
+    place, whole = os.path.realpath(target), os.path.realpath(contents.path)
+    inside = os.path.isdir(whole) and place.startswith(os.path.join(whole, ""))
+    if inside or place in map(os.path.realpath, contents.parts):
+        raise CheckpointError(
+            f"{target!r} was not written: it is one of the files that {contents.path!r} is read "
+            "from; choose another name"
+        )
 
 
-def _truly_tied(source: Source, kept: str, others: tuple[Alias, ...]) -> tuple[Alias, ...]:
-    """The names whose own bytes, if they have any, say the same."""
-    return tuple(alias for alias in others if _says_the_same(source, kept, alias))
+def selected(source: Source, select: str) -> Source:
+    """The arrays of a source that a glob picks, each under the first of its names that it picks.
+
+    Raises:
+        CheckpointError: it picks none.
+    """
+    entries: dict[str, Stored] = {}
+    ties: Ties = {}
+    for name, stored in source.entries.items():
+        group = (Alias(name), *source.ties.get(name, ()))
+        first = next((alias for alias in group if name_matches(select, alias.name)), None)
+        if first is None:
+            continue
+        entries[first.name] = stored.turned((None,), source.label) if first.transposed else stored
+        if len(group) > 1:
+            ties[first.name] = tuple(
+                Alias(alias.name, alias.transposed ^ first.transposed)
+                for alias in group
+                if alias != first
+            )
+    if not entries:
+        raise CheckpointError(
+            f"{select!r} picks none of the {len(source.entries)} arrays in {source.label}, whose "
+            f"own names it is compared with{did_you_mean(select, source.names)}"
+        )
+    return dataclasses.replace(source, entries=entries, ties=ties)
+
+
+def _truly_tied(source: Source) -> Source:
+    """The same without the names whose own bytes, if they have any, say something else."""
+    ties = {
+        kept: tuple(alias for alias in others if _says_the_same(source, kept, alias))
+        for kept, others in source.ties.items()
+    }
+    return dataclasses.replace(source, ties=ties)
 
 
 def _says_the_same(source: Source, kept: str, alias: Alias) -> bool:

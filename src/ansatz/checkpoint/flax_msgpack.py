@@ -20,7 +20,14 @@ import numpy as np
 
 from ansatz.checkpoint.contents import Contents, Entry, Opened, check_shape, native, read_plain
 from ansatz.checkpoint.dtypes import EXTENSIONS, NUMPY
-from ansatz.checkpoint.writing import check_gathered, keys_of, nbytes_of, write_parts
+from ansatz.checkpoint.writing import (
+    DEEPEST,
+    check_gathered,
+    check_length,
+    keys_of,
+    nbytes_of,
+    write_parts,
+)
 from ansatz.core.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -32,7 +39,7 @@ DTYPES = frozenset({*NUMPY.values(), *EXTENSIONS.values()})
 _ARRAY, _SCALAR = 1, 3
 _CHUNKED = "__msgpack_chunked_array__"
 _MAX_CHUNK = 1 << 30  # Flax reads no longer pieces of bytes.
-_MAX_DEPTH = 64
+_LONGEST_KEY = 65535  # By longer ones, a file is not recognised.
 
 
 def _msgpack() -> Any:
@@ -130,8 +137,8 @@ def _flattened(raw: bytes, path: str) -> tuple[dict[str, Any], dict[str, str]]:
 
     def visit(value: Any, names: tuple[str, ...]) -> None:
         name = ".".join(names)
-        if len(names) > _MAX_DEPTH:
-            raise CheckpointError(f"{what} is nested more than {_MAX_DEPTH} deep")
+        if len(names) > DEEPEST:
+            raise CheckpointError(f"{what} is nested more than {DEEPEST} deep")
         if isinstance(value, dict) and _CHUNKED in value:
             value = _joined(value, what)
         if isinstance(value, dict):
@@ -198,11 +205,16 @@ def write(
     """Write arrays as a nested dict that `flax.serialization` restores; `metadata` have no place.
 
     Raises:
-        CheckpointError: a name or dtype that the format cannot express, or two names of which one
-            goes on where the other ends.
+        CheckpointError: a name or dtype that the format cannot express, two names of which one goes
+            on where the other ends, or no array at all.
     """
     name = os.fspath(path)
     msgpack = _msgpack()
+    if not arrays:
+        raise CheckpointError(
+            f"{name!r} was not written: there are no arrays, and without one nothing tells that a "
+            "file is Flax's; use .safetensors"
+        )
     places = keys_of(arrays, name)
     tree: dict[str, Any] = {}
     for key, array in arrays.items():
@@ -212,6 +224,8 @@ def write(
                 f"{name!r} was not written: '{key}' ({array.dtype}{list(array.shape)}) is more "
                 "than the format holds"
             )
+        for part in places[key]:
+            check_length(part, _LONGEST_KEY, name)
         *parents, last = places[key]
         place = tree
         for parent in parents:

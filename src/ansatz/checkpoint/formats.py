@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,7 @@ from ansatz.checkpoint import (
     torch_zip,
 )
 from ansatz.checkpoint.contents import Contents
-from ansatz.checkpoint.writing import Writer
+from ansatz.checkpoint.writing import Writer, check_texts
 from ansatz.core.errors import CheckpointError, did_you_mean
 
 
@@ -64,6 +64,19 @@ class Format:
     keeps_metadata: bool = False
     fitted: Callable[[str, tuple[int, ...]], tuple[tuple[int, ...] | None, str]] = _as_it_is
     refusal: Callable[[str, Any], str] = _nothing_against
+
+    def save(
+        self,
+        path: str,
+        arrays: Mapping[str, Any],
+        metadata: Mapping[str, str],
+        *,
+        verify: bool = False,
+    ) -> None:
+        """Write arrays, after checking what holds for every format; see `Writer`."""
+        assert self.write is not None
+        check_texts(path, arrays, metadata)
+        self.write(path, arrays, metadata, verify=verify)
 
 
 FORMATS: dict[str, Format] = {
@@ -234,16 +247,23 @@ def _in_folder(folder: str) -> str:
 
 
 def format_for(path: str | os.PathLike[str]) -> Format:
-    """The format that a file of this name is written in; safetensors where the ending is unknown.
+    """The format that a file of this name is written in; safetensors where it has no ending.
 
     Raises:
-        CheckpointError: the ending is that of a format that is only read.
+        CheckpointError: the ending is that of a format that is only read, or of none.
     """
     name = os.fspath(path)
     suffix = os.path.splitext(os.path.normpath(name))[1].lower()
     row = _SUFFIXES.get(suffix, FORMATS["safetensors"])
+    written = [s for other in FORMATS.values() if other.write for s in other.suffixes]
+    number = suffix[1:].isdecimal()  # As in `loss-0.25`, which is no ending.
+    if suffix not in ("", *_SUFFIXES, *_NEVER_WRITTEN) and not number:
+        raise CheckpointError(
+            f"{name!r} was not written: {suffix!r} is the ending of no format"
+            f"{did_you_mean(suffix, written)}; the endings are {', '.join(written)}, and a name "
+            "without any is a file of safetensors"
+        )
     if row.write is None or suffix in _NEVER_WRITTEN:
-        written = [s for other in FORMATS.values() if other.write for s in other.suffixes]
         raise CheckpointError(
             f"{name!r} was not written: {suffix} is the suffix of a format that Ansatz does not "
             f"write; it writes {', '.join(written)}. For a checkpoint, use .safetensors"

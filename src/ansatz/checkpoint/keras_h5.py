@@ -32,7 +32,7 @@ from ansatz.checkpoint.contents import (
     native,
 )
 from ansatz.checkpoint.dtypes import EXTENSIONS, NUMPY
-from ansatz.checkpoint.writing import check_gathered, not_as_written
+from ansatz.checkpoint.writing import check_depth, check_gathered, not_as_written
 from ansatz.core.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -330,6 +330,8 @@ def _place_of(key: str, array: Any, path: str) -> _Dataset:
             f"{path!r} was not written: Keras finds weights by their place in a layer, such as "
             f"'layers.dense.0', and '{key}' is no such name; pass rename"
         )
+    # The group `vars` is one level more.
+    check_depth(key, [*parents, last], _MAX_DEPTH - 1, path)
     if native(array.dtype) not in DTYPES:
         raise CheckpointError(f"{path!r} was not written: '{key}' has dtype {array.dtype}")
     check_gathered(key, array, path)

@@ -37,7 +37,13 @@ from ansatz.checkpoint.contents import (
 )
 from ansatz.checkpoint.dtypes import EXTENSIONS, NUMPY
 from ansatz.checkpoint.ties import FORMAT, decode
-from ansatz.checkpoint.writing import check_gathered, nbytes_of, not_as_written, write_parts
+from ansatz.checkpoint.writing import (
+    check_gathered,
+    check_length,
+    nbytes_of,
+    not_as_written,
+    write_parts,
+)
 from ansatz.core.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -58,6 +64,7 @@ ONE = "0"
 _MAGIC = b"\x93NUMPY"
 _MAX_HEADER = 8192  # A header tells one dtype and one shape.
 _MAX_SIDE = 1 << 28
+_LONGEST_NAME = 65535 - len(".npy")  # An archive has two bytes for the length of a name.
 _DESCR = re.compile(r"[<>|=]?[A-Za-z]\d*(\[\w+\])?")
 _BFLOAT16_RECORD = [("bfloat16", "<u2")]  # MXNet's way to say it.
 
@@ -312,6 +319,7 @@ def write_npz(
     name = os.fspath(path)
     for key, array in arrays.items():
         _check_writable(key, array, name)
+        check_length(key, _LONGEST_NAME, name)
     side = _side_for(arrays, metadata or {})
     with replacing(path) as file:
         with zipfile.ZipFile(file, "w", allowZip64=True) as archive:

@@ -108,7 +108,8 @@ def open_onnx(path: str | os.PathLike[str]) -> Contents:
                 return read_plain(again, entries[asked], what)
             return _read_typed(Cursor(again, opened.size, name), tensors[asked], entries[asked])
 
-    return Contents(name, "onnx", entries, fetch)
+    others = dict.fromkeys(other.path for other, _ in files.values())
+    return Contents(name, "onnx", entries, fetch, parts=(name, *others) if others else ())
 
 
 # -- messages -------------------------------------------------------------------------------------

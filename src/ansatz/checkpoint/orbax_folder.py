@@ -38,7 +38,7 @@ from ansatz.checkpoint.contents import (
 )
 from ansatz.checkpoint.dtypes import EXTENSIONS, NUMPY
 from ansatz.checkpoint.ties import FORMAT, decode
-from ansatz.checkpoint.writing import check_gathered, keys_of, not_as_written
+from ansatz.checkpoint.writing import check_gathered, check_length, keys_of, not_as_written
 from ansatz.core.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ DTYPES = frozenset(
 
 _ITEMS = ("", "default", "state", "pytree")  # Where a manager puts the one item of a step.
 _MAX_METADATA = 1 << 25
+_LONGEST_NAME = 60_000  # bytes; the keys of its database have 65,535, and it adds to them.
 _MAX_VALUES = 1_500_000  # in a description; each array takes some twenty
 _COMPRESSIONS = (None, "zstd", "gzip", "zlib")
 _HANDLER = "orbax.checkpoint._src.handlers.standard_checkpoint_handler.StandardCheckpointHandler"
@@ -287,6 +288,7 @@ def write(
     keys = keys_of(arrays, name)
     for key, array in arrays.items():
         check_gathered(key, array, name)
+        check_length(key, _LONGEST_NAME, name)
         if native(array.dtype) not in DTYPES:
             raise CheckpointError(f"{name!r} was not written: '{key}' has dtype {array.dtype}")
         if "\0" in key or not all(keys[key]):

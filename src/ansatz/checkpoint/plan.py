@@ -10,7 +10,7 @@ import dataclasses
 import math
 import os
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import jax
 import numpy as np
@@ -48,6 +48,14 @@ class _Assignment:
     value: Any = None
 
 
+class _Place(NamedTuple):
+    """Where a parameter stood when the load was planned."""
+
+    cell: Declared
+    names: tuple[str, ...]
+    transposed: frozenset[str]
+
+
 @dataclasses.dataclass(frozen=True, slots=True, repr=False)
 class LoadPlan:
     """What loading would do; nothing has changed yet.
@@ -73,7 +81,10 @@ class LoadPlan:
     report: LoadReport
     _source: Source
     _assignments: tuple[_Assignment, ...]
-    _redrawn: tuple[tuple[Declared, str], ...] = ()
+    _redrawn: tuple[tuple[Declared, str], ...]
+    _module: Module
+    _select: Selector | None
+    _places: list[_Place]
 
     @property
     def ok(self) -> bool:
@@ -133,6 +144,12 @@ class LoadPlan:
             carry_out({cell: cell.choose(None, seed, path) for cell, path in cells})
 
     def _check_unchanged(self) -> None:
+        now = _places_of(targets_of(self._module, self._select))
+        if now != self._places:
+            raise CheckpointError(
+                f"{_what_changed(self._places, now)} since the load was planned, and nothing was "
+                "loaded; plan it again"
+            )
         for assignment in self._assignments:
             cell = assignment.cell
             shape_fits = merge_shapes(cell.shape, assignment.shape) is not None
@@ -210,7 +227,29 @@ def plan_load(
     rows.extend(LoadRow(name, "left out", entries=(name,)) for name in left_out)
     report = LoadReport(tuple(rows), found.label, type(module).__name__)
     again = tuple((t.cell, t.names.path) for t in checker.redrawn)
-    return LoadPlan(_with_total_miss(report), found, tuple(assignments), again)
+    places = _places_of(targets)
+    report = _with_total_miss(report)
+    return LoadPlan(report, found, tuple(assignments), again, module, select, places)
+
+
+def _places_of(targets: list[Target]) -> list[_Place]:
+    return [_Place(t.cell, t.names.all, t.names.transposed) for t in targets]
+
+
+def _what_changed(planned: list[_Place], now: list[_Place]) -> str:
+    """Of the parameters that are not as they were planned, the first, in words."""
+    before = {name: place for place in planned for name in place.names}
+    after = {name: place for place in now for name in place.names}
+    for name in {**before, **after}:
+        if name not in after:
+            return f"'{name}' has gone"
+        if name not in before:
+            return f"'{name}' has come"
+        if before[name].cell is not after[name].cell:
+            return f"'{name}' has become another parameter"
+        if before[name] != after[name]:
+            return f"the ties of '{name}' have changed"
+    return "the order of the parameters has changed"
 
 
 def _checked_choice(on_shape: OnShape) -> OnShape:
@@ -311,11 +350,13 @@ class _Checker:
             merged = merge_shapes(shape, seen)
             if merged is None:
                 network = shape[::-1] if claim.transposed else shape
+                fits = merge_shapes(network, stored.shape[::-1]) is not None
+                turned = f"; Rule({stored.name!r}, transpose=True) as rename would make it fit"
                 return _faulty(
                     row,
                     "shape",
                     f"{format_shape(stored.shape)} in the file{_under(stored, row)}, "
-                    f"{format_shape(network)} in the network",
+                    f"{format_shape(network)} in the network{turned if fits else ''}",
                 ), ()
             shape = merged
         settled = tuple(size for size in shape if size is not None)

@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import EllipsisType
 from typing import NamedTuple
 
-from ansatz.core.errors import CheckpointError
+from ansatz.core.errors import CheckpointError, did_you_mean
 
 Axes = tuple[int | EllipsisType, ...] | None
 """The order of the axes, as NumPy's `transpose` takes it, where `...` is those that are not named;
@@ -117,12 +117,36 @@ Rename = Step | Sequence[Step]
 def strip_prefix(prefix: str) -> Rule:
     """Takes a prefix from the names that have it, as `module.` of PyTorch's DataParallel.
 
+    Where it is used, at least one name has to have it.
+
     Example:
         >>> from ansatz.checkpoint import strip_prefix
         >>> strip_prefix("module.")("module.0.weight").name
         '0.weight'
     """
-    return Rule(re.compile(f"^{re.escape(prefix)}"), "")
+    return _Prefix(re.compile(f"^{re.escape(prefix)}"), "", prefix=prefix)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Prefix(Rule):
+    """What `strip_prefix` gives: unlike other rules, it has to fit something."""
+
+    prefix: str = ""
+
+    def check(self, known: Sequence[str], label: str) -> None:
+        """Refuse a prefix that no name has, or after which all names go on with a dot."""
+        rests = [name.removeprefix(self.prefix) for name in known if name.startswith(self.prefix)]
+        if known and not rests:
+            heads = [name[: name.find(".") + 1] for name in known if "." in name]
+            raise CheckpointError(
+                f"no name in {label} begins with {self.prefix!r}, which is to be stripped"
+                f"{did_you_mean(self.prefix, heads)}; it holds {_some_of(known)}"
+            )
+        if rests and all(rest.startswith(".") for rest in rests):
+            raise CheckpointError(
+                f"without {self.prefix!r}, names in {label} would begin with a dot, such as "
+                f"{rests[0]!r}; strip {self.prefix + '.'!r}"
+            )
 
 
 def renaming(rename: Rename, known: Sequence[str], label: str) -> Callable[[str], New]:
@@ -154,6 +178,9 @@ def renaming(rename: Rename, known: Sequence[str], label: str) -> Callable[[str]
             names = [new.name for new in map(so_far, known) if new.name is not None]
             function: Callable[[str], New] = _of_mapping(step, names, label)
         elif isinstance(step, Rule):
+            if isinstance(step, _Prefix):
+                names = [new.name for new in map(so_far, known) if new.name is not None]
+                step.check(names, label)
             function = step
         elif callable(step):
             function = _of_function(step)

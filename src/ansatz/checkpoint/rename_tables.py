@@ -10,10 +10,16 @@ from __future__ import annotations
 import re
 from types import EllipsisType
 
-from ansatz.checkpoint.rename import Rule, strip_prefix
+from ansatz.checkpoint.rename import Rule
+
+
+def _without(prefix: str) -> Rule:
+    """Takes a prefix from the names that have it, which not all files of a kind have."""
+    return Rule(re.compile(f"^{re.escape(prefix)}"), "")
+
 
 GPT2: tuple[Rule, ...] = (
-    strip_prefix("transformer."),
+    _without("transformer."),
     # The causal mask, which was stored as if it were a parameter.
     Rule(re.compile(r"(^|\.)attn\.(masked_)?bias$"), None),
     # These layers hold (in, out).
@@ -22,7 +28,7 @@ GPT2: tuple[Rule, ...] = (
 """Hugging Face GPT-2: `wte`, `wpe`, `h.0.attn.c_attn`, …, `ln_f`, `lm_head`."""
 
 BERT: tuple[Rule, ...] = (
-    strip_prefix("bert."),
+    _without("bert."),
     # Files from before 2019 have the names of TensorFlow.
     Rule(re.compile(r"(^|\.)LayerNorm\.gamma$"), r"\1LayerNorm.weight"),
     Rule(re.compile(r"(^|\.)LayerNorm\.beta$"), r"\1LayerNorm.bias"),
@@ -32,7 +38,7 @@ BERT: tuple[Rule, ...] = (
 """Hugging Face BERT: `embeddings.…`, `encoder.layer.0.…`, `pooler.dense`, `cls.…`."""
 
 LLAMA: tuple[Rule, ...] = (
-    strip_prefix("model."),
+    _without("model."),
     # Computed from the position, not learned.
     Rule(re.compile(r"(^|\.)rotary_emb\.inv_freq$"), None),
 )
@@ -66,7 +72,7 @@ def _keras(
 
 
 KERAS: tuple[Rule, ...] = (
-    strip_prefix("layers."),
+    _without("layers."),
     # A network within a network.
     Rule(re.compile(r"(^|\.)((?:sequential|functional)(?:_\d+)?)\.layers\."), r"\1\2."),
     *_keras("dense", "weight", "bias", transpose=True),
@@ -85,8 +91,8 @@ Keras tells weights by their place, so a layer without one of them (`scale=False
 """
 
 FLAX: tuple[Rule, ...] = (
-    strip_prefix("params."),
-    strip_prefix("batch_stats."),
+    _without("params."),
+    _without("batch_stats."),
     # Flax and PyTorch go through the kernel of a transposed convolution in opposite directions,
     # which no order of axes expresses. It keeps its name, so it is not loaded.
     Rule(re.compile(r"^((?:.*\.)?(?!ConvTranspose)[^.]*\.)?kernel$"), r"\1weight", _KERNEL),

@@ -44,6 +44,7 @@ MEANINGS: dict[Status, str] = {
 """What each status says."""
 
 _SHOWN = 10  # Rows of one status in an error: enough to see what they have in common.
+_OPTIMIZERS = ("optimizer.", "optim.", "opt_state.", "optimizer_state_dict.")
 _ALIKE = 3  # From so many rows on that say the same, a report has one line for all of them.
 
 
@@ -175,6 +176,18 @@ class LoadReport(Sequence[LoadRow]):
         hint = prefix_hint(self.unexpected_keys, self.missing_keys)
         if hint:
             lines.append(f"Hint: {hint}")
+        if faults["shape"]:
+            lines.append(
+                "Hint: on_shape='skip' leaves what has another shape as it is, "
+                "on_shape='reinitialise' draws it anew"
+            )
+        optimizer = [name for name in self.unexpected_keys if name.startswith(_OPTIMIZERS)]
+        if optimizer and faults["unexpected"]:
+            head = optimizer[0].partition(".")[0]
+            lines.append(
+                f"Hint: the state of an optimizer is left out by rename={{'{head}.*': None}}, "
+                "everything unexpected by strict=False"
+            )
         width = max(len(row.status) for row in self.faults)
         for status, rows in faults.items():
             lines += [

@@ -30,7 +30,7 @@ from safetensors import SafetensorError, safe_open
 from ansatz.checkpoint import identify
 from ansatz.checkpoint.contents import Contents, Entry, Opened, check_shape, native
 from ansatz.checkpoint.ties import decode
-from ansatz.checkpoint.writing import check_gathered, nbytes_of, write_parts
+from ansatz.checkpoint.writing import check_gathered, check_texts, nbytes_of, write_parts
 from ansatz.core.errors import CheckpointError
 
 DTYPES: dict[str, np.dtype[Any]] = {
@@ -188,6 +188,7 @@ def write(
         CheckpointError: a name or dtype that the format cannot express, or bytes that do not come
             back as they were written; an older file is left as it was.
     """
+    check_texts(os.fspath(path), arrays, metadata or {})
     ordered = sorted(arrays.items(), key=lambda item: (-item[1].dtype.itemsize, item[0]))
     header = _header(ordered, metadata or {}, os.fspath(path))
     write_parts(path, [header, *(array for _, array in ordered)], verify=verify)
@@ -196,7 +197,6 @@ def write(
 def _header(ordered: list[tuple[str, Any]], metadata: Mapping[str, str], path: str) -> bytes:
     header: dict[str, Any] = {}
     if metadata:
-        _check_metadata(metadata)
         header[_METADATA] = dict(sorted(metadata.items()))
     end = 0
     for name, array in ordered:
@@ -207,13 +207,7 @@ def _header(ordered: list[tuple[str, Any]], metadata: Mapping[str, str], path: s
             "shape": list(array.shape),
             "data_offsets": [start, end],
         }
-    text = json.dumps(header, ensure_ascii=False, separators=(",", ":"))
-    try:
-        encoded = text.encode()
-    except UnicodeEncodeError as error:
-        raise CheckpointError(
-            f"{path!r} was not written: a name or metadata is not valid Unicode: {error}"
-        ) from error
+    encoded = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
     encoded += b" " * (-len(encoded) % 8)
     if len(encoded) > _MAX_HEADER:
         raise CheckpointError(
@@ -221,14 +215,6 @@ def _header(ordered: list[tuple[str, Any]], metadata: Mapping[str, str], path: s
             f"allows {_MAX_HEADER}"
         )
     return struct.pack("<Q", len(encoded)) + encoded
-
-
-def _check_metadata(metadata: Mapping[Any, Any]) -> None:
-    for key, value in metadata.items():
-        if not isinstance(key, str) or not isinstance(value, str):
-            raise TypeError(
-                f"metadata is text by name, got {key!r}: {value!r}; use str(value), or json.dumps"
-            )
 
 
 def _check_writable(name: str, array: Any, path: str) -> None:

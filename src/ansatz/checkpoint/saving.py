@@ -28,7 +28,7 @@ def save(
     """Write the parameters and states of a network to a file, whole or not at all.
 
     The ending of the name decides the format: `.safetensors`, `.npz` or another of
-    `ansatz.checkpoint.formats`; without one that is known it is safetensors. A tied parameter is
+    `ansatz.checkpoint.formats`; a name without any is a file of safetensors. A tied parameter is
     written once, under its canonical path; the metadata tell its other names, to Ansatz and to what
     reads the files of PyTorch's `save_model` (in a format without metadata it is written under each
     name). Values that were never drawn are drawn first. Equal contents give equal bytes.
@@ -78,8 +78,7 @@ def save(
     aliases = aliases or not target_format.keeps_metadata
     arrays = {name: array for target in targets for name, array in _arrays(target, aliases)}
     described = encode(_ties(targets), arrays)
-    assert target_format.write is not None
-    target_format.write(os.fspath(path), arrays, _joined(metadata or {}, described))
+    target_format.save(os.fspath(path), arrays, _joined(metadata or {}, described))
 
 
 def _check_metadata_kept(

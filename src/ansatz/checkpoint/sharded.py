@@ -66,7 +66,8 @@ def open_index(path: str | os.PathLike[str], open_file: Callable[[str], Contents
     label = f"{'/'.join(sorted(kind)) or 'empty'}, {len(files)} files"
     concurrent = all(shard.concurrent for shard in shards.values())
     archives = tuple(path for shard in shards.values() for path in shard.archives)
-    return Contents(name, label, entries, fetch, metadata, ties, notes, concurrent, archives)
+    parts = (name, *(shard.path for shard in shards.values()))
+    return Contents(name, label, entries, fetch, metadata, ties, notes, concurrent, archives, parts)
 
 
 def _read(name: str) -> tuple[dict[str, str], dict[str, str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -84,6 +84,12 @@ class Source:
             array = array.transpose(order_of(axes, array.ndim))
         return array
 
+    @property
+    def names(self) -> list[str]:
+        """All names that are there, those that the file only tells included."""
+        aliases = [alias.name for others in self.ties.values() for alias in others]
+        return list(dict.fromkeys([*self.entries, *aliases]))
+
     def with_aliases(self) -> Source:
         """The same with an entry for every name, also for those that the file only tells."""
         entries = dict(self.entries)
@@ -93,8 +99,12 @@ class Source:
                 entries.setdefault(alias.name, self.entries[kept].turned(turn, self.label))
         return dataclasses.replace(self, entries=entries, ties={})
 
-    def renamed(self, rename: Rename | None) -> Source:
+    def renamed(self, rename: Rename | None, known: Sequence[str] | None = None) -> Source:
         """The same arrays under the names, and in the layouts, that the network has for them.
+
+        Args:
+            rename: see `ansatz.checkpoint.rename`.
+            known: the names that a mapping may speak of, if not only those that are there.
 
         Raises:
             CheckpointError: two entries would have one name, a mapping names what is not there, or
@@ -102,8 +112,7 @@ class Source:
         """
         if rename is None:
             return self
-        aliases = [alias.name for others in self.ties.values() for alias in others]
-        new_name = renaming(rename, list(dict.fromkeys([*self.entries, *aliases])), self.label)
+        new_name = renaming(rename, self.names if known is None else known, self.label)
         entries: dict[str, Stored] = {}
         left_out = []
         for name, stored in self.entries.items():

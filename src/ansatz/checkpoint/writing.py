@@ -14,6 +14,9 @@ from ansatz.checkpoint.contents import bytes_of
 from ansatz.core.errors import CheckpointError
 
 _CHUNK = 1 << 24  # So many bytes are compared at a time.
+_LONGEST_SHOWN = 200  # Characters of a name in a message.
+DEEPEST = 64
+"""How many keys may lead to an array in a tree."""
 
 
 class Writer(Protocol):
@@ -106,6 +109,65 @@ def check_gathered(name: str, array: Any, path: str) -> None:
         )
 
 
+def check_texts(path: str, names: Iterable[str], metadata: Mapping[Any, Any]) -> None:
+    """Refuse names and metadata that are no text, or text that no file can hold.
+
+    Args:
+        path: the file, for messages.
+        names: the names of the arrays.
+        metadata: what is to be written with them.
+
+    Raises:
+        TypeError: metadata are something else than text by name.
+        CheckpointError: text that is not valid Unicode.
+    """
+    for key, value in metadata.items():
+        if not isinstance(key, str) or not isinstance(value, str):
+            raise TypeError(
+                f"metadata is text by name, got {key!r}: {value!r}; use str(value), or json.dumps"
+            )
+    for text in (*names, *metadata, *metadata.values()):
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise CheckpointError(
+                f"{path!r} was not written: {shortened(text)!r}, a name or metadata, is not valid "
+                f"Unicode: {error}"
+            ) from error
+
+
+def check_length(name: str, longest: int, path: str) -> None:
+    """Refuse a name, or a part of one, that takes more bytes than a format has room for.
+
+    Raises:
+        CheckpointError: it takes more.
+    """
+    if len(name.encode()) > longest:
+        raise CheckpointError(
+            f"{path!r} was not written: the name {shortened(name)!r} takes {len(name.encode()):,} "
+            f"bytes, and the format holds {longest:,}; pass rename or use .safetensors"
+        )
+
+
+def check_depth(name: str, parts: Sequence[str], deepest: int, path: str) -> None:
+    """Refuse a name that stands deeper in a tree than readers follow.
+
+    Raises:
+        CheckpointError: it does.
+    """
+    if len(parts) > deepest:
+        raise CheckpointError(
+            f"{path!r} was not written: dots separate the keys of a tree, so "
+            f"{shortened(name)!r} would be nested {len(parts):,} deep, and {deepest} is the most "
+            "that is read; pass rename or use .safetensors"
+        )
+
+
+def shortened(name: str) -> str:
+    """A name for a message, without its middle if it is very long."""
+    return name if len(name) <= _LONGEST_SHOWN else f"{name[:60]}…{name[-30:]}"
+
+
 def keys_of(names: Iterable[str], path: str) -> dict[str, tuple[str, ...]]:
     """Where each name stands in a tree of dicts: dots separate the keys.
 
@@ -114,7 +176,7 @@ def keys_of(names: Iterable[str], path: str) -> dict[str, tuple[str, ...]]:
         path: the file, for messages.
 
     Raises:
-        CheckpointError: a name goes on where another one ends.
+        CheckpointError: a name goes on where another one ends, or is nested too deeply.
 
     Example:
         >>> from ansatz.checkpoint.writing import keys_of
@@ -124,6 +186,7 @@ def keys_of(names: Iterable[str], path: str) -> dict[str, tuple[str, ...]]:
     keys = {name: tuple(name.split(".")) for name in names}
     ends = set(keys.values())
     for name, parts in keys.items():
+        check_depth(name, parts, DEEPEST, path)
         if any(parts[:i] in ends for i in range(1, len(parts))):
             raise CheckpointError(
                 f"{path!r} was not written: '{name}' goes on where another name ends, and a place "

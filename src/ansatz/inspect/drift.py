@@ -7,7 +7,8 @@ be made again and compared, one parameter at a time; nothing has to be kept from
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -21,7 +22,7 @@ from ansatz.core.errors import PathError, did_you_mean
 from ansatz.core.initializer import Derived
 from ansatz.core.module import Module
 from ansatz.core.parameter import Parameter
-from ansatz.core.paths import Selector
+from ansatz.core.paths import Selector, names_of
 from ansatz.inspect.difference import change_of
 from ansatz.inspect.html import html_table
 from ansatz.inspect.text import as_text
@@ -38,7 +39,7 @@ class DriftRow:
         path: its canonical path.
         initial: whether it is the draw, bit for bit; `None` where no draw can be told, because the
             value was loaded, or given, or because there is none yet.
-        largest: the largest absolute difference; NaN counts as infinitely far.
+        largest: the largest absolute difference; NaN if there is a NaN in the value.
         relative: ‖now - draw‖ / ‖draw‖; infinite for a draw of zeros that has moved.
         cosine: the cosine of the angle between both, as vectors; NaN if one of them is zero.
         origin: where the value comes from.
@@ -59,10 +60,13 @@ class Drift:
     Attributes:
         title: the class of the network.
         rows: one for each distinct parameter, in the order of definition.
+        aliases: the canonical paths of tied parameters by their other names, by which rows are
+            found, too.
     """
 
     title: str
     rows: tuple[DriftRow, ...]
+    aliases: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def __iter__(self) -> Iterator[DriftRow]:
         return iter(self.rows)
@@ -72,7 +76,7 @@ class Drift:
 
     def __getitem__(self, path: str) -> DriftRow:
         for row in self.rows:
-            if row.path == path:
+            if row.path == self.aliases.get(path, path):
                 return row
         paths = [row.path for row in self.rows]
         raise PathError(f"no row is called '{path}'{did_you_mean(path, paths)}")
@@ -140,7 +144,8 @@ def drift(module: Module, select: Selector | None = None) -> Drift:
     """
     parameters = module.collect_params(select).items()
     rows = tuple(_row(path, parameter) for path, parameter in parameters)
-    return Drift(type(module).__name__, rows)
+    aliases = {alias: names.path for names in names_of(module).values() for alias in names.aliases}
+    return Drift(type(module).__name__, rows, aliases)
 
 
 def _row(path: str, cell: Parameter) -> DriftRow:
@@ -158,6 +163,8 @@ def _row(path: str, cell: Parameter) -> DriftRow:
     change = change_of(path, np.asarray(draw), now)
     if change is None:
         return DriftRow(path, True, 0.0, 0.0, 1.0, origin)
+    if np.isnan(now).any():
+        return DriftRow(path, False, math.nan, math.nan, math.nan, origin)
     return DriftRow(path, False, change.largest, change.relative, change.cosine, origin)
 
 

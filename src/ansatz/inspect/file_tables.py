@@ -10,6 +10,7 @@ from rich.text import Text
 
 from ansatz.inspect.arrays import ArrayRow
 from ansatz.inspect.difference import Difference
+from ansatz.inspect.text import name_in_table, printable
 
 
 def table_of(rows: Sequence[ArrayRow], remarks: Mapping[str, str], *, values: bool) -> Table:
@@ -35,13 +36,13 @@ def table_of(rows: Sequence[ArrayRow], remarks: Mapping[str, str], *, values: bo
         notes = "; ".join(filter(None, (remarks.get(row.name, ""), *faults_of(row))))
         table.add_row(
             # A name is data: brackets in it are no markup.
-            Text(row.name),
+            Text(name_in_table(row.name)),
             str(row.shape),
             row.dtype,
             f"{row.size:,}",
             f"{row.nbytes:,}",
             *numbers,
-            Text(notes),
+            Text(printable(notes)),
         )
     return table
 
@@ -68,14 +69,16 @@ def difference_table(found: Difference) -> Table:
     for header in ("", "name", "largest difference", "relative", "cosine", "remarks"):
         table.add_column(header, overflow="fold")
     for name in found.removed:
-        table.add_row("[red]removed[/red]", Text(name))
+        table.add_row("[red]removed[/red]", Text(name_in_table(name)))
     for name in found.added:
-        table.add_row("[green]added[/green]", Text(name))
+        table.add_row("[green]added[/green]", Text(name_in_table(name)))
     for old, new in found.renamed:
-        table.add_row("[blue]renamed[/blue]", Text(f"{old} → {new}"))
+        both = f"{name_in_table(old)} → {name_in_table(new)}"
+        table.add_row("[blue]renamed[/blue]", Text(both))
     for change in found.changed:
         numbers = [_short(x) for x in (change.largest, change.relative, change.cosine)]
-        table.add_row("[yellow]changed[/yellow]", Text(change.name), *numbers, Text(change.what))
+        shown = Text(name_in_table(change.name))
+        table.add_row("[yellow]changed[/yellow]", shown, *numbers, Text(change.what))
     return table
 
 
