@@ -22,7 +22,7 @@ from ansatz.checkpoint.contents import Contents, LazyArray, native
 from ansatz.checkpoint.dtypes import dtype_called, exact_stand_in
 from ansatz.checkpoint.formats import Format, format_for, open_file
 from ansatz.checkpoint.rename import Rename
-from ansatz.checkpoint.source import Source, source_of
+from ansatz.checkpoint.source import Source, Stored, source_of
 from ansatz.checkpoint.ties import FORMAT, TIES, Alias, Ties, encode
 from ansatz.core.errors import CheckpointError, did_you_mean
 from ansatz.core.paths import name_matches
@@ -155,6 +155,9 @@ class _Job:
         """The array as it is to be written; `None` if the format has no place for it."""
         stored = self._source.entries[name]
         shape = stored.shape
+        if self._row.name == "mxnet" and _is_stream(name, stored):
+            self.losses.append(f"'{name}' is a random stream, as Gluon has none: it is left out")
+            return None
         if self._row.name == "mxnet" and (not shape or 0 in shape):
             if 0 in shape or name.endswith(_COUNTER):
                 why = "that Gluon does not have" if not shape else "without any number in it"
@@ -218,6 +221,13 @@ class _Job:
         if kept and not self._row.keeps_metadata:
             self.losses.append(f"{self._row.name} has no place for metadata ({len(kept)} entries)")
         return {**kept, **told} if self._row.keeps_metadata else {}
+
+
+def _is_stream(name: str, stored: Stored) -> bool:
+    """Whether an array is the state of an `ansatz.RandomStream`, as layers here call theirs."""
+    return (
+        name.rpartition(".")[2] == "stream" and stored.shape == (3,) and stored.dtype == np.uint32
+    )
 
 
 def _picked(select: str | None, name: str, source: Source, ties: Ties) -> bool:

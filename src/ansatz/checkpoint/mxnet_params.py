@@ -312,7 +312,8 @@ def _check_writable(key: str, array: Any, path: str) -> None:
     if why:
         raise CheckpointError(
             f"{path!r} was not written: '{key}' has {why}, which MXNet 1.x cannot load. Leave such "
-            "arrays out (net.save(path, select=lambda path, cell: cell.shape != ()) for counters), "
-            "or use another format"
+            "arrays out, or use another format. Whole numbers, which counters and random streams "
+            "are, stay out with net.save(path, select=lambda path, cell: cell.dtype.kind not in "
+            "'iu')"
         )
     check_gathered(key, array, path)

@@ -62,7 +62,9 @@ class Arguments:
         for path, leaf in jax.tree_util.tree_leaves_with_path(self.dynamic):
             if isinstance(leaf, bool | int | float | complex):
                 continue
-            numeric = not isinstance(leaf, np.ndarray | np.generic) or leaf.dtype.kind not in "OSUMm"
+            numeric = (
+                not isinstance(leaf, np.ndarray | np.generic) or leaf.dtype.kind not in "OSUMm"
+            )
             if not (numeric and deferral.is_array(leaf)):
                 name = _name_of(function, self, path)
                 raise TypeError(f"{name} of {_called(function)} is {_why_not(leaf)}")
@@ -129,7 +131,7 @@ class Arguments:
 def _name_of(function: Callable[..., Any], arguments: Arguments, path: Any) -> str:
     if arguments.nested:
         return "a part of an argument"
-    called: Any = getattr(function, "forward", function) if isinstance(function, Node) else function
+    called: Any = getattr(function, "forward", function)  # Of a module, which takes anything.
     names = [p.name for p in inspect.signature(called).parameters.values() if p.kind not in _OPEN]
     index = arguments.moving[path[1].idx] if path[0].idx == 0 else None
     if index is None:

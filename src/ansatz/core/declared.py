@@ -45,7 +45,7 @@ from ansatz.core.shapes import (
     strong,
     suggest_infer_shape,
 )
-from ansatz.core.view import Viewed
+from ansatz.core.view import Viewed, as_array
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
@@ -330,16 +330,7 @@ class Declared(Cell, Viewed):
         """
         if isinstance(new, ArrayOperators):
             new = new.value
-        if not isinstance(new, jax.Array | np.ndarray | np.generic):
-            given = type(new).__name__
-            new = np.asarray(new)
-            if new.dtype.kind not in "biufcV":
-                raise TypeError(
-                    f"{self.describe()} takes an array as its value, got a {given}; nothing was "
-                    "changed"
-                )
-            if np.can_cast(new.dtype, self._dtype, "same_kind"):
-                new = new.astype(self._dtype)  # Python numbers have no dtype of their own.
+        new = as_array(self, new, self._dtype)
         if merge_shapes(self.shape, new.shape) is None:
             raise ShapeError(
                 f"{self.describe()} has shape {format_shape(self.shape)}, but the new value has "
