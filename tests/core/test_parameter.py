@@ -320,6 +320,16 @@ def test_grad_req_null_freezes():
     assert net.weight.trainable
 
 
+def test_trainable_is_true_or_false_and_nothing_else():
+    weight = az.Parameter((2,))
+    with pytest.raises(TypeError, match="is True or False, got 'no'"):
+        weight.trainable = "no"
+    with pytest.raises(TypeError, match="is True or False, got 1"):
+        az.Parameter((2,), trainable=1)
+    weight.trainable = np.bool_(False)
+    assert weight.trainable is False
+
+
 def test_freezing_and_thawing_keeps_grad_req():
     p = az.Parameter((2,), grad_req="add")
     p.trainable = False

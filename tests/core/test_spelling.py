@@ -137,6 +137,38 @@ def test_a_call_that_cannot_be_is_explained(call, hint):
     assert hint in "\n".join(caught.value.__notes__)
 
 
+@pytest.mark.parametrize(
+    ("layer", "args", "options", "message"),
+    [
+        (nn.Dense(4), (), {}, "Dense.forward: missing a required argument: 'x'"),
+        (nn.Dense(4), (1, 2), {}, "Dense.forward: too many positional arguments"),
+        (
+            nn.BatchNorm(),
+            (1,),
+            {"z": 2},
+            "BatchNorm.forward: got an unexpected keyword argument 'z'",
+        ),
+    ],
+)
+def test_a_wrong_call_is_told_in_words_of_forward(layer, args, options, message):
+    with pytest.raises(TypeError) as caught:
+        layer(*args, **options)
+    assert str(caught.value) == message
+
+
+def test_the_reason_stands_before_the_shapes_and_long_lists_are_cut():
+    with pytest.raises(az.ShapeError) as caught:
+        nn.LSTM(4, input_size=5, bidirectional=True)(jnp.ones((2, 3, 5)), lengths=jnp.ones(3, int))
+    message = str(caught.value)
+    assert message.index("lengths of LSTM has one") < message.index("its weight_ih_l0 has shape")
+    assert message.endswith("; …)")
+    with pytest.raises(AttributeError) as failed:
+        nn.Dense(4)([0.0] * 100)
+    assert "called with (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, …)" in "".join(
+        failed.value.__notes__
+    )
+
+
 def test_an_error_within_a_layer_gets_no_hint_about_the_call():
     def wrong(x):
         return x.shape.dtype

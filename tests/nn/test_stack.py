@@ -280,11 +280,18 @@ def test_functions_of_one_expression_are_alike_if_they_close_over_the_same():
         az.jit(stack([2, 3]))(inputs())
 
 
-def test_a_function_that_one_layer_only_calls_afterwards_is_a_difference():
-    stack = nn.Stack(lambda: nn.Dense(4, 4), 2)
-    stack[1].register_forward_hook(lambda module, args, output: None)
-    with pytest.raises(az.StructureError, match="_forward_hooks"):
-        az.jit(stack)(inputs())
+def test_a_hook_on_one_layer_is_called_if_the_stack_is_unrolled_and_else_refused():
+    stack = nn.Stack(lambda: nn.Sequential(nn.Dense(4, 4)), 2)
+    seen = []
+    remove = stack[1][0].register_forward_hook(lambda layer, args, y: seen.append(y.shape))
+    with pytest.raises(az.StructureError, match=r"1 differs.*in '0':.*stack\.unroll = True"):
+        stack(inputs())
+    stack.unroll = True
+    az.jit(stack)(inputs())
+    assert set(seen) == {(5, 4)}
+    remove()
+    stack.unroll = False
+    assert stack(inputs()).shape == (5, 4)
 
 
 def test_layers_of_other_shapes_or_dtypes_are_named():

@@ -11,7 +11,8 @@ import pytest
 
 import ansatz as az
 from ansatz import nn
-from ansatz.train import SharedTrainingWarning, Trainer, TrainingError
+from ansatz.train import EvaluationModeWarning, SharedTrainingWarning, Trainer, TrainingError
+from ansatz.train.mode import warn_in_evaluation
 from tests.train.layers import Noisy, X, Y, leaves_by_path, squared_error, total
 
 # -- numbers -------------------------------------------------------------------------------------
@@ -158,10 +159,39 @@ def test_states_and_random_streams_advance_once_per_step():
     assert len(set(losses)) == 3
 
 
-def test_a_step_in_evaluation_mode_leaves_states_alone():
-    net = nn.Sequential(Noisy(), nn.Dense(2)).eval()
-    Trainer(net, optax.sgd(0.1), squared_error).step(X, Y)
-    assert int(net[0].calls.value) == 0
+def test_a_step_in_evaluation_mode_leaves_states_alone_and_warns_once():
+    net = nn.Sequential(Noisy(), nn.Dense(2))
+    trainer = Trainer(net, optax.sgd(0.1), squared_error)
+    trainer.step(X, Y)
+    net.eval()  # To predict, say, and nobody has switched it back.
+    with pytest.warns(EvaluationModeWarning, match=r"'0' would do.*net\.train\(\)") as caught:
+        trainer.step(X, Y)
+    assert caught[0].filename == __file__
+    assert int(net[0].calls.value) == 1
+    net[1].freeze()
+    trainer.step(X, Y)  # A new program, and no second warning.
+
+
+@pytest.mark.parametrize(
+    ("net", "part"),
+    [
+        (nn.Sequential(Noisy(), nn.Dense(2)), "0"),  # The network itself is in training mode.
+        (nn.Sequential(nn.Dense(2), nn.BatchNorm(track_running_stats=False)), ""),
+        (nn.Sequential(nn.Dense(2), nn.MultiHeadAttention(2, 1)), ""),
+    ],
+    ids=["part", "no statistics", "no dropout"],
+)
+def test_evaluation_mode_of_a_part_or_without_effect_is_no_reason_to_warn(net, part):
+    net.get_submodule(part).eval()
+    assert not warn_in_evaluation(net)
+
+
+@pytest.mark.parametrize(
+    "layer", [nn.BatchNorm(), nn.Dropout(0.1), nn.LSTM(2, num_layers=2, dropout=0.1)]
+)
+def test_layers_that_behave_differently_in_training_are_known(layer):
+    with pytest.warns(EvaluationModeWarning, match=type(layer).__name__):
+        assert warn_in_evaluation(layer.eval())
 
 
 def test_running_statistics_are_updated_once_per_step():
@@ -217,6 +247,53 @@ def test_a_step_inside_a_compiled_function_is_refused():
     trainer = Trainer(nn.Dense(2), optax.sgd(0.1), squared_error)
     with pytest.raises(az.TraceError, match="compiled already"):
         az.jit(lambda x, y: trainer.step(x, y))(X, Y)
+
+
+class Foreign:
+    """A tensor of another library."""
+
+    shape, dtype = (4, 3), "float32"
+
+    def __array__(self, dtype=None, copy=None):
+        return X
+
+
+def test_what_is_no_array_is_named_with_what_to_pass_in_the_first_step_and_in_later_ones():
+    trainer = Trainer(nn.Dense(2), optax.sgd(0.1), squared_error)
+    calls = [
+        (("a", Y), r"^argument 'x' of Trainer\.step is 'a' of type str"),
+        ((Foreign(), Y), r"^argument 'x' of Trainer\.step is a .*Foreign.*pass np\.asarray\(x\)"),
+        (((X, Foreign()), Y), r"^argument 'x'\[1\] of Trainer\.step is a"),
+        ((X, np.array(["a"] * 4)), r"^argument 'y' of Trainer\.step is a NumPy array of dtype <U1"),
+    ]
+    for _ in range(2):
+        for batch, message in calls:
+            with pytest.raises(TypeError, match=message):
+                trainer.step(*batch)
+        trainer.step(X, Y)
+    with pytest.raises(TypeError, match=r"^argument 'x' of Trainer\.evaluate is a"):
+        trainer.evaluate([(Foreign(), Y)])
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("learning_rate", r"optax\.inject_hyperparams"), ("optimiser_state", "'optimizer_state'")],
+)
+def test_an_attribute_that_would_be_set_in_vain_is_refused(name, hint):
+    trainer = Trainer(nn.Dense(2), optax.sgd(0.1), squared_error)
+    with pytest.raises(AttributeError, match=rf"no attribute '{name}'.*{hint}"):
+        setattr(trainer, name, 1e-9)
+    with pytest.raises(AttributeError, match=rf"no attribute '{name}'.*{hint}"):
+        getattr(trainer, name)
+
+
+def test_a_subclass_of_the_trainer_has_attributes_of_its_own():
+    class Counting(Trainer):
+        steps = 0
+
+    trainer = Counting(nn.Dense(2), optax.sgd(0.1), squared_error)
+    trainer.steps, trainer.best = 1, 0.5
+    assert (trainer.steps, trainer.best) == (1, 0.5)
 
 
 def test_two_trainers_on_the_same_parameters_warn_once_and_name_them():

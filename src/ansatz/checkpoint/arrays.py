@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
-import numpy as np
 
 from ansatz.checkpoint.contents import Contents
 from ansatz.checkpoint.formats import format_for, open_file
 from ansatz.core.errors import CheckpointError
+from ansatz.core.foreign import to_numpy
 from ansatz.core.operators import ArrayOperators
 
 _KIND = "ansatz.arrays"
@@ -114,7 +114,7 @@ def _as_array(name: str, value: Any) -> Any:
         raise CheckpointError(f"'{name}' is a tracer; save arrays outside of JAX transformations")
     if isinstance(value, jax.Array):
         return value
-    array = np.asarray(value)
+    array = to_numpy(value)
     if array.dtype.kind in "OSUMm":
         raise CheckpointError(
             f"'{name}' is a {type(value).__name__}, not an array of numbers; nothing was saved"

@@ -179,7 +179,7 @@ class _Job:
     def array(self, name: str) -> LazyArray | None:
         """The array as it is to be written; `None` if the format has no place for it."""
         stored = self._source.entries[name]
-        shape, loss = self._row.fitted(name, stored.shape)
+        shape, loss = self._row.fitted(name, stored.shape, stored.dtype)
         if loss:
             self.losses.append(loss)
         if shape is None:

@@ -31,8 +31,10 @@ from ansatz.checkpoint.contents import Contents
 from ansatz.checkpoint.writing import Writer, check_texts
 from ansatz.core.errors import CheckpointError, did_you_mean
 
+Shape = tuple[int, ...]
 
-def _as_it_is(name: str, shape: tuple[int, ...]) -> tuple[tuple[int, ...] | None, str]:
+
+def _as_it_is(name: str, shape: Shape, dtype: np.dtype[Any]) -> tuple[Shape | None, str]:
     return shape, ""
 
 
@@ -51,8 +53,9 @@ class Format:
         write: writes arrays; `None` where files of this format are only read.
         holds: the dtypes that can be written.
         keeps_metadata: whether text metadata, and with them ties, can be written.
-        fitted: for a name and a shape, the shape that can be written instead, `None` if the array
-            has to be left out, and what is lost by it, in a sentence; an empty one if nothing is.
+        fitted: for a name, a shape and a dtype, the shape that can be written instead, `None` if
+            the array has to be left out, and what is lost by it, in a sentence; an empty one if
+            nothing is.
         refusal: for a name and an array, why it cannot be written, or an empty text.
     """
 
@@ -62,7 +65,7 @@ class Format:
     write: Writer | None = None
     holds: frozenset[np.dtype[Any]] = frozenset()
     keeps_metadata: bool = False
-    fitted: Callable[[str, tuple[int, ...]], tuple[tuple[int, ...] | None, str]] = _as_it_is
+    fitted: Callable[[str, Shape, np.dtype[Any]], tuple[Shape | None, str]] = _as_it_is
     refusal: Callable[[str, Any], str] = _nothing_against
 
     def save(

@@ -287,8 +287,12 @@ def write(
     write_parts(path, parts, verify=verify)
 
 
-def fitted(name: str, shape: tuple[int, ...]) -> tuple[tuple[int, ...] | None, str]:
+def fitted(
+    name: str, shape: tuple[int, ...], dtype: np.dtype[Any]
+) -> tuple[tuple[int, ...] | None, str]:
     """The shape in which MXNet can hold an array, and what is lost by it; see `Format.fitted`."""
+    if name.rpartition(".")[2] == "stream" and shape == (3,) and dtype == np.uint32:
+        return None, f"'{name}' is a random stream, as Gluon has none: it is left out"
     if 0 in shape:
         return None, f"'{name}' has shape {shape}, without any number in it: it is left out"
     if not shape and name.endswith(_COUNTER):
@@ -314,7 +318,8 @@ def _check_writable(key: str, array: Any, path: str) -> None:
     if why:
         raise CheckpointError(
             f"{path!r} was not written: '{key}' has {why}, which MXNet 1.x cannot load. Leave such "
-            "arrays out (net.save(path, select=lambda path, cell: cell.shape != ()) for counters), "
-            "or use another format"
+            "arrays out, or use another format. Whole numbers, which counters and random streams "
+            "are, stay out with net.save(path, select=lambda path, cell: cell.dtype.kind not in "
+            "'iu')"
         )
     check_gathered(key, array, path)

@@ -15,6 +15,7 @@ from ansatz.checkpoint.formats import open_file
 from ansatz.checkpoint.rename import Axes, New, Rename, order_of, renaming
 from ansatz.checkpoint.ties import Alias, Ties
 from ansatz.core.errors import CheckpointError, TraceError
+from ansatz.core.foreign import to_numpy
 from ansatz.core.operators import ArrayOperators
 
 
@@ -215,7 +216,7 @@ def _as_array(name: str, value: Any) -> Any:
             f"state dict; load the part of it that is one, such as checkpoint['{name}']"
         )
     try:
-        array = np.asarray(value)
+        array = to_numpy(value)
     except Exception as error:
         raise CheckpointError(
             f"the value for '{name}' is a {type(value).__name__}, of which NumPy can make no array "

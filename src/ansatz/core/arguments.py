@@ -7,11 +7,14 @@ from collections.abc import Callable, Hashable
 from typing import Any
 
 import jax
+import numpy as np
 
 from ansatz.core import deferral
 from ansatz.core.cell import Cell
 from ansatz.core.errors import format_value
 from ansatz.core.node import Node
+
+_OPEN = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 class Arguments:
@@ -57,14 +60,14 @@ class Arguments:
             TypeError: an argument is a string, a function or the like and is not static.
         """
         for path, leaf in jax.tree_util.tree_leaves_with_path(self.dynamic):
-            if not deferral.is_array(leaf) and not isinstance(leaf, bool | int | float | complex):
+            if isinstance(leaf, bool | int | float | complex):
+                continue
+            numeric = (
+                not isinstance(leaf, np.ndarray | np.generic) or leaf.dtype.kind not in "OSUMm"
+            )
+            if not (numeric and deferral.is_array(leaf)):
                 name = _name_of(function, self, path)
-                raise TypeError(
-                    f"{name} of {getattr(function, '__qualname__', function)} is "
-                    f"{format_value(leaf)}, which cannot be traced. If it selects what is "
-                    "compiled, make it static: az.jit(f, static_argnames=('…',)); arrays are "
-                    "passed as jax or numpy arrays."
-                )
+                raise TypeError(f"{name} of {_called(function)} is {_why_not(leaf)}")
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Arguments) or self.key != other.key:
@@ -128,8 +131,38 @@ class Arguments:
 def _name_of(function: Callable[..., Any], arguments: Arguments, path: Any) -> str:
     if arguments.nested:
         return "a part of an argument"
-    names = list(inspect.signature(function).parameters)
+    called: Any = getattr(function, "forward", function)  # Of a module, which takes anything.
+    names = [p.name for p in inspect.signature(called).parameters.values() if p.kind not in _OPEN]
     index = arguments.moving[path[1].idx] if path[0].idx == 0 else None
     if index is None:
-        return f"argument {path[1].key!r}"
-    return f"argument {names[index]!r}" if index < len(names) else f"argument {index}"
+        name = repr(path[1].key)
+    else:
+        name = repr(names[index]) if index < len(names) else str(index)
+    return f"argument {name}{jax.tree_util.keystr(path[2:])}"
+
+
+def _called(function: Any) -> str:
+    """What a function is known by."""
+    if isinstance(function, Node):
+        return type(function).__name__
+    return getattr(function, "__qualname__", None) or repr(function)
+
+
+def _why_not(leaf: Any) -> str:
+    """What an argument is that is no array, and what to pass instead."""
+    if isinstance(leaf, np.ndarray | np.generic):
+        return (
+            f"a NumPy array of dtype {leaf.dtype}, and JAX computes with numbers only; give each "
+            "text or object a number"
+        )
+    kind = type(leaf)
+    if kind.__module__ == "torch":
+        return "a torch.Tensor, not an array of JAX; pass jnp.asarray(x.numpy())"
+    if hasattr(leaf, "__array__"):
+        return (
+            f"a {kind.__module__}.{kind.__name__}, not an array of JAX or NumPy; pass np.asarray(x)"
+        )
+    return (
+        f"{format_value(leaf)}, which cannot be traced. Pass arrays of jax or numpy; what selects "
+        "what is compiled is static: az.jit(f, static_argnames=('…',))"
+    )

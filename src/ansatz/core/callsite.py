@@ -17,6 +17,8 @@ _LOOKS_AT_VALUES = (
     "belongs into static_argnames."
 )
 
+_SHAPES, _INPUTS = 4, 8  # How many are shown; what matters of them is in the reason.
+
 
 class CallSite:
     """The innermost layer in which an exception was raised.
@@ -27,7 +29,8 @@ class CallSite:
     """
 
     def __init__(self, node: Node, line: str, args: Any, kwargs: Any, error: Exception) -> None:
-        inputs = ", ".join(map(_describe, deferral.flatten((args, kwargs))[0]))
+        leaves = deferral.flatten((args, kwargs))[0]
+        inputs = _first([_describe(leaf) for leaf in leaves[: _INPUTS + 1]], _INPUTS, ", ")
         self._node = node
         self._call = f"{line}, called with ({inputs})"
         self._reason = error.args[0] if isinstance(error, ShapeError) else ""
@@ -48,7 +51,7 @@ class CallSite:
                 )
                 kind = self._described.partition(" ")[0]
                 reason = reason.replace(self._described, f"{kind} '{name}'")
-            error.args = (f"{what}: {self._own_shapes()}. {reason}",)
+            error.args = (f"{what}: {reason}{self._own_shapes()}",)
             return
         if isinstance(error, jax.errors.JAXTypeError | jax.errors.JAXIndexError):
             what += _LOOKS_AT_VALUES
@@ -65,7 +68,11 @@ class CallSite:
             for name, cell in own_entries(self._node)
             if isinstance(cell, Declared)
         ]
-        return "; ".join(shapes) or "it has no parameters of its own"
+        return f" ({_first(shapes, _SHAPES, '; ')})" if shapes else ""
+
+
+def _first(parts: list[str], most: int, separator: str) -> str:
+    return separator.join([*parts[:most], *(["…"] if len(parts) > most else [])])
 
 
 def _describe(leaf: Any) -> str:

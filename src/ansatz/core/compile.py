@@ -66,12 +66,26 @@ class Compiled:
                     return plan.run(dynamic)
                 except (Restart, Outgrown, TraceError):
                     pass  # Nothing was committed; look again with care.
+                except TypeError:
+                    self.check(*args, **kwargs)
+                    raise
         return self._call_with_care(args, kwargs)
 
     @property
     def traces(self) -> int:
         """How often the function was traced so far."""
         return self._traces_before + sum(program.traces for program in self._programs.values())
+
+    def check(self, *args: Any, **kwargs: Any) -> None:
+        """Refuse arguments that cannot be traced; calls do so themselves.
+
+        Raises:
+            TypeError: an argument is a string, an array of another library or the like.
+        """
+        self._arguments(args, kwargs).check(self._function)
+
+    def _arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
+        return Arguments(args, kwargs, self._static_positions, self._static_names)
 
     def _known_plan(self, args: tuple[Any, ...], position: int) -> Plan | None:
         if position < len(args):
@@ -101,7 +115,7 @@ class Compiled:
         self, args: tuple[Any, ...], kwargs: dict[str, Any], narrower: Program | None = None
     ) -> tuple[Plan, Any]:
         """A plan for this call and its arrays: of an existing program, or of a new one."""
-        arguments = Arguments(args, kwargs, self._static_positions, self._static_names)
+        arguments = self._arguments(args, kwargs)
         arguments.check(self._function)
         # The arrays of a call do not stay with the plan.
         dynamic, arguments.dynamic = arguments.dynamic, None

@@ -27,7 +27,6 @@ from ansatz.core.errors import (
     ShapeError,
     TraceError,
     format_shape,
-    format_value,
 )
 from ansatz.core.initializer import (
     Derived,
@@ -46,7 +45,7 @@ from ansatz.core.shapes import (
     strong,
     suggest_infer_shape,
 )
-from ansatz.core.view import Viewed
+from ansatz.core.view import Viewed, as_array
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
@@ -331,15 +330,7 @@ class Declared(Cell, Viewed):
         """
         if isinstance(new, ArrayOperators):
             new = new.value
-        if not isinstance(new, jax.Array | np.ndarray | np.generic):
-            given, new = new, np.asarray(new)
-            if new.dtype.kind not in "biufcV":
-                raise TypeError(
-                    f"{self.describe()} takes an array as its value, got {format_value(given)}; "
-                    "nothing was changed"
-                )
-            if np.can_cast(new.dtype, self._dtype, "same_kind"):
-                new = new.astype(self._dtype)  # Python numbers have no dtype of their own.
+        new = as_array(self, new, self._dtype)
         if merge_shapes(self.shape, new.shape) is None:
             raise ShapeError(
                 f"{self.describe()} has shape {format_shape(self.shape)}, but the new value has "

@@ -35,7 +35,7 @@ from ansatz.core.node import (
 from ansatz.core.outline import outline
 from ansatz.core.parameter import Parameter, State
 from ansatz.core.paths import Selector, find, unreached
-from ansatz.core.spelling import check_options, hint_about_call
+from ansatz.core.spelling import check_options, hint_about_call, mismatch
 
 Hook = Callable[..., Any]
 
@@ -153,6 +153,9 @@ class Module(Node):
         if site is None:
             site = CallSite(self, self._own_line(), args, kwargs, error)
             error._ansatz_site = site  # type: ignore[attr-defined]
+            if isinstance(error, TypeError) and (wrong := mismatch(self.forward, args, kwargs)):
+                # Python speaks of the method that it came to first, such as infer_shape of a base.
+                error.args = (f"{type(self).__name__}.forward: {wrong}",)
             if hint := hint_about_call(self.forward, args, kwargs, error):
                 error.add_note(f"{type(self).__name__}: {hint}")
         site.seen_from(self, error)
@@ -173,7 +176,13 @@ class Module(Node):
         assert isinstance(hooks, TrackedDict)
         key = max(hooks, default=-1) + 1
         hooks[key] = hook
-        return lambda: hooks.pop(key, None)
+
+        def remove() -> None:
+            hooks.pop(key, None)
+            if not hooks and self.__dict__.get("_forward_hooks") is hooks:
+                del self._forward_hooks  # As alike to other layers as it was before.
+
+        return remove
 
     # -- structure ----------------------------------------------------------------------------
 

@@ -127,7 +127,8 @@ class Parameter(Declared):
         )
         self.zero_at = zero_at
         self._grad: State | None = None
-        self._trainable = trainable
+        self._trainable = True
+        self.trainable = trainable
         self._grad_req: GradReq = "write"
         self.grad_req = grad_req if trainable else "null"
 
@@ -149,6 +150,8 @@ class Parameter(Declared):
 
     @trainable.setter
     def trainable(self, new: bool) -> None:
+        if not isinstance(new, bool | np.bool_):
+            raise TypeError(f"trainable of {self.describe()} is True or False, got {new!r}")
         if new != self._trainable:
             self._trainable = bool(new)
             clock.structure_changed()

@@ -284,12 +284,9 @@ def hint_about_call(
         error: how it failed.
     """
     if isinstance(error, TypeError):
-        signature = inspect.signature(forward)
-        try:
-            signature.bind(*args, **kwargs)
-        except TypeError:
+        if mismatch(forward, args, kwargs):
             told = [f"{name}: {_IN_CALLS[name]}" for name in kwargs if name in _IN_CALLS]
-            takes = ", ".join(signature.parameters)
+            takes = ", ".join(inspect.signature(forward).parameters)
             return "; ".join([f"it is called with ({takes})", *told])
         if any(type(value).__module__ == "torch" for value in (*args, *kwargs.values())):
             return "an input is a torch.Tensor, not an array of JAX: jnp.asarray(x.numpy())"
@@ -302,6 +299,15 @@ def hint_about_call(
             )
         if wrong and wrong[0] is not None:
             return f"an input is a {type(wrong[0]).__name__}, not an array: jnp.asarray(x)"
+    return ""
+
+
+def mismatch(forward: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
+    """Why a method cannot be called like this at all, or nothing."""
+    try:
+        inspect.signature(forward).bind(*args, **kwargs)
+    except TypeError as error:
+        return str(error)
     return ""
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any, cast
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from ansatz.core.errors import DTypeError
+from ansatz.core.errors import DTypeError, format_value
+from ansatz.core.foreign import to_numpy
 from ansatz.core.operators import ArrayOperators
 from ansatz.core.spelling import no_attribute
 
@@ -29,6 +29,32 @@ def check_index(holder: Any, shape: tuple[int, ...], index: Any) -> None:
         raise IndexError(
             f"{holder.describe()} has shape {shape}: {error}; nothing was changed"
         ) from None
+
+
+def as_array(holder: Any, new: Any, dtype: Any) -> Any:
+    """What is to be written into `holder`, as an array of JAX or NumPy.
+
+    Raises:
+        TypeError: it is no array of numbers, nor can one be made of it.
+        DTypeError: a whole number is too large.
+    """
+    if isinstance(new, jax.Array | np.ndarray | np.generic):
+        return new
+    array = to_numpy(new)
+    if array.dtype.kind not in "biufcV":
+        raise TypeError(
+            f"{holder.describe()} takes an array as its value, got a {type(new).__name__}; nothing "
+            "was changed"
+        )
+    if not np.can_cast(array.dtype, dtype, "same_kind"):
+        return array
+    found = array.astype(dtype)  # Python numbers have no dtype of their own.
+    if found.dtype.kind in "iu" and (found != array).any():
+        raise DTypeError(
+            f"{holder.describe()} has dtype {dtype}, which cannot hold {format_value(new)}; "
+            "nothing was changed"
+        )
+    return found
 
 
 class DataView(ArrayOperators):
@@ -64,15 +90,11 @@ class DataView(ArrayOperators):
         if isinstance(new, ArrayOperators):
             new = new.value
         held = self.holder.value
-        dtype = getattr(new, "dtype", None)
-        if dtype is None:
-            fits = jnp.result_type(new, held.dtype) == held.dtype
-        else:
-            fits = dtype == held.dtype or np.can_cast(dtype, held.dtype, "safe")
-        if not fits:
+        new = as_array(self.holder, new, held.dtype)
+        if new.dtype != held.dtype and not np.can_cast(new.dtype, held.dtype, "safe"):
             raise DTypeError(
                 f"{self.holder.describe()} has dtype {held.dtype}, but the value to write has "
-                f"dtype {dtype or jnp.result_type(new)}; nothing was changed. Cast it first: "
+                f"dtype {new.dtype}; nothing was changed. Cast it first: "
                 f"value.astype('{held.dtype}')."
             )
         check_index(self.holder, held.shape, index)

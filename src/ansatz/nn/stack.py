@@ -170,7 +170,7 @@ class Stack(Sequential):
             if found.key != prints[0].key:
                 raise StructureError(
                     f"the layers of a Stack are alike, but layer {number} differs from layer 0"
-                    f"{_difference(layers[0], layer)}; make them alike, or use nn.Sequential"
+                    f"{_difference(layers[0], layer)}"
                 )
             for first, cell in zip(prints[0].cells, found.cells, strict=True):
                 _check_same_kind(first, cell)
@@ -217,8 +217,16 @@ def _difference(first: Module, other: Module) -> str:
         twin = modules.get(path)
         if twin is not None and _Alikeness([module]).key != _Alikeness([twin]).key:
             found = _Difference(path, module, twin)
+    advice = "; make them alike, or use nn.Sequential"
     if found is None:
-        return ""
+        return advice
+    place = f" in '{found.path}'" if found.path else ""
+    if _differs("_forward_hooks", found):
+        return (
+            f"{place}: one has a forward hook that the other has not. What is scanned is one layer "
+            "for all, so set stack.unroll = True while there are such hooks, or register the hook "
+            "on the Stack, or the same one on every layer"
+        )
     texts = found.first._own_line(), found.other._own_line()
     if texts[0] == texts[1]:
         names = dict.fromkeys([*vars(found.first), *vars(found.other)])
@@ -228,8 +236,7 @@ def _difference(first: Module, other: Module) -> str:
             )
             for module in found[1:]
         )
-    place = f" in '{found.path}'" if found.path else ""
-    return f"{place}: {texts[0]} there, {texts[1]} here"
+    return f"{place}: {texts[0]} there, {texts[1]} here{advice}"
 
 
 def _differs(name: str, found: _Difference) -> bool:

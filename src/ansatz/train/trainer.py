@@ -37,7 +37,9 @@ from ansatz.train.batches import BatchSource, begin, example_count
 from ansatz.train.errors import TrainingError
 from ansatz.train.history import History
 from ansatz.train.metrics import Metric, average, measure
+from ansatz.train.mode import warn_in_evaluation
 from ansatz.train.ownership import Owner
+from ansatz.train.spelling import no_such_attribute
 
 Loss = Callable[[Any, Any], Any]
 
@@ -96,10 +98,21 @@ class Trainer:
         self._paths: tuple[str, ...] = ()
         self._stamp = -1
         self._owner = Owner()
+        self._knows_its_mode = False
         whole = functools.partial(_train_step, net, self._state, self._optimizer, loss)
         whole.__name__ = "train_step"  # type: ignore[attr-defined]
+        whole.__qualname__ = "Trainer.step"  # type: ignore[attr-defined]
         self._compiled = jit(whole, static_argnames="paths")
         self._evaluations: dict[tuple[tuple[str, Metric], ...], Compiled] = {}
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # A subclass may have more; here it would be `trainer.learning_rate = …`, without effect.
+        if type(self) is Trainer and not name.startswith("_") and not hasattr(Trainer, name):
+            raise no_such_attribute(self, name)
+        super().__setattr__(name, value)
+
+    def __getattr__(self, name: str) -> Any:
+        raise no_such_attribute(self, name)
 
     @property
     def net(self) -> Module:
@@ -119,7 +132,11 @@ class Trainer:
     # -- training -----------------------------------------------------------------------------
 
     def step(self, x: Any, y: Any) -> jax.Array:
-        """Train on one batch, in the mode (`train`, `eval`) in which the network is.
+        """Train on one batch, in the mode (`train`, `eval`) in which each layer is.
+
+        A part in evaluation mode (`net.encoder.eval()`) keeps its running statistics and drops
+        nothing, while it is trained. If that is so of the whole network, as after `net.eval()` for
+        a prediction between two steps, there is an `EvaluationModeWarning`, once.
 
         The first step settles shapes and draws initial values; if it fails, they stay as unknown
         as they were. One program is compiled for each structure of the network and each shape of
@@ -230,7 +247,9 @@ class Trainer:
         if compiled is None:
             if len(self._evaluations) >= _MOST_EVALUATIONS:
                 self._evaluations.clear()  # A lambda in the call is a new function each time.
-            compiled = self._evaluations[named] = jit(functools.partial(measure, named, self._net))
+            whole = functools.partial(measure, named, self._net)
+            whole.__qualname__ = "Trainer.evaluate"  # type: ignore[attr-defined]
+            compiled = self._evaluations[named] = jit(whole)
         measured, sizes = [], []
         with loop.in_mode(self._net, training=False):
             for x, y in begin(batches, epoch, "evaluate on"):
@@ -294,6 +313,9 @@ class Trainer:
                 "trainer.step was called inside a compiled or transformed function; it is "
                 "compiled already, so call it outside"
             )
+        self._compiled.check(self._paths, x, y)
+        if not self._knows_its_mode:
+            self._knows_its_mode = warn_in_evaluation(self._net)
         stamp = clock.structure
         undo = _Undo(self)
         try:
