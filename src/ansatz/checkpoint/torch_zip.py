@@ -81,6 +81,8 @@ _INERT = {
     "numpy.ndarray",
     "pathlib.PosixPath",
     "pathlib.WindowsPath",
+    "pathlib._local.PosixPath",  # Of Python 3.13.
+    "pathlib._local.WindowsPath",
     "torch.device",
     # Of the last ones, most stand there as the factory of a defaultdict.
     *(f"{module}.{name}" for module in ("builtins", "__builtin__") for name in _PLAIN),
