@@ -81,6 +81,8 @@ _INERT = {
     "numpy.ndarray",
     "pathlib.PosixPath",
     "pathlib.WindowsPath",
+    "pathlib._local.PosixPath",  # Of Python 3.13.
+    "pathlib._local.WindowsPath",
     "torch.device",
     # Of the last ones, most stand there as the factory of a defaultdict.
     *(f"{module}.{name}" for module in ("builtins", "__builtin__") for name in _PLAIN),
@@ -281,7 +283,11 @@ class _Archive:
     def _call(self, function: Any, arguments: tuple[Any, ...]) -> Any:
         text = str(function) if isinstance(function, Global) else ""
         if text in _INERT:
-            return _Inert("numpy.ndarray" if text.endswith("._reconstruct") else text)
+            if text.endswith("._reconstruct"):
+                text = str(arguments[0]) if len(arguments) == 3 else ""
+                if text != "numpy.ndarray":
+                    raise self._damaged("an array of NumPy with impossible arguments")
+            return _Inert(text)
         if text not in _CALLS:
             raise self._refuse(function if text else type(function).__name__)
         try:
