@@ -257,3 +257,15 @@ def test_a_prefix_that_is_not_there_or_lacks_its_dot_is_refused(prefix: str, mes
         net.load_state_dict(held, rename=strip_prefix(prefix))
     net.load_state_dict(held, rename=[strip_prefix("mod"), strip_prefix("ule.")])
     assert strip_prefix("module.")("submodule.w").name == "submodule.w"
+
+
+def test_an_array_whose_stored_name_is_dropped_stays_under_its_other_name(tmp_path: Any) -> None:
+    tied = nn.Sequential(nn.Linear(3, 2, bias=False), nn.Linear(2, 3, bias=False))
+    az.tie(tied, "0.weight", "1.weight", transpose=True)
+    tied.initialize(seed=0)
+    tied.save(tmp_path / "a.safetensors")
+    drop = {"0.weight": None, "1.weight": "head"}
+    az.checkpoint.convert(tmp_path / "a.safetensors", tmp_path / "b.npz", rename=drop)
+    found = az.checkpoint.load_arrays(tmp_path / "b.npz")
+    assert found.keys() == {"head"}
+    np.testing.assert_array_equal(found["head"], tied[1].weight.value)

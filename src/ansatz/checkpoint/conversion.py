@@ -22,7 +22,7 @@ from ansatz.checkpoint.contents import Contents, LazyArray, native
 from ansatz.checkpoint.dtypes import dtype_called, exact_stand_in
 from ansatz.checkpoint.formats import Format, format_for, open_file
 from ansatz.checkpoint.rename import Rename
-from ansatz.checkpoint.source import Source, Stored, source_of
+from ansatz.checkpoint.source import Source, source_of
 from ansatz.checkpoint.ties import FORMAT, TIES, Alias, Ties, encode
 from ansatz.core.errors import CheckpointError, did_you_mean
 from ansatz.core.paths import name_matches
@@ -258,26 +258,13 @@ def selected(source: Source, select: str) -> Source:
     Raises:
         CheckpointError: it picks none.
     """
-    entries: dict[str, Stored] = {}
-    ties: Ties = {}
-    for name, stored in source.entries.items():
-        group = (Alias(name), *source.ties.get(name, ()))
-        first = next((alias for alias in group if name_matches(select, alias.name)), None)
-        if first is None:
-            continue
-        entries[first.name] = stored.turned((None,), source.label) if first.transposed else stored
-        if len(group) > 1:
-            ties[first.name] = tuple(
-                Alias(alias.name, alias.transposed ^ first.transposed)
-                for alias in group
-                if alias != first
-            )
-    if not entries:
+    found = source.under(lambda name: name_matches(select, name))
+    if not found.entries:
         raise CheckpointError(
             f"{select!r} picks none of the {len(source.entries)} arrays in {source.label}, whose "
             f"own names it is compared with{did_you_mean(select, source.names)}"
         )
-    return dataclasses.replace(source, entries=entries, ties=ties)
+    return found
 
 
 def _truly_tied(source: Source) -> Source:

@@ -100,6 +100,27 @@ class Source:
                 entries.setdefault(alias.name, self.entries[kept].turned(turn, self.label))
         return dataclasses.replace(self, entries=entries, ties={})
 
+    def under(self, wanted: Callable[[str], bool]) -> Source:
+        """Each array under the first of its names that is wanted, and none that has no such name.
+
+        Its other names stay told, wanted or not.
+        """
+        entries: dict[str, Stored] = {}
+        ties: Ties = {}
+        for name, stored in self.entries.items():
+            told = [alias for alias in self.ties.get(name, ()) if alias.name not in self.entries]
+            group = (Alias(name), *self.ties.get(name, ()))
+            first = next((a for a in (Alias(name), *told) if wanted(a.name)), None)
+            if first is None:
+                continue
+            entries[first.name] = stored.turned((None,), self.label) if first.transposed else stored
+            others = [a for a in group if a != first]
+            if others:
+                ties[first.name] = tuple(
+                    Alias(a.name, a.transposed ^ first.transposed) for a in others
+                )
+        return dataclasses.replace(self, entries=entries, ties=ties)
+
     def renamed(self, rename: Rename | None, known: Sequence[str] | None = None) -> Source:
         """The same arrays under the names, and in the layouts, that the network has for them.
 
@@ -114,23 +135,23 @@ class Source:
         if rename is None:
             return self
         new_name = renaming(rename, self.names if known is None else known, self.label)
+        left_out = [name for name in self.entries if new_name(name).name is None]
+        # An array whose name is dropped is still there under its other names.
+        kept = self.under(lambda name: new_name(name).name is not None)
         entries: dict[str, Stored] = {}
-        left_out = []
-        for name, stored in self.entries.items():
+        for name, stored in kept.entries.items():
             new = new_name(name)
-            if new.name is None:
-                left_out.append(name)
-            elif new.name in entries:
+            assert new.name is not None
+            if new.name in entries:
                 raise CheckpointError(
                     f"'{entries[new.name].name}' and '{name}' in {self.label} are both renamed to "
                     f"'{new.name}'; nothing was loaded"
                 )
-            else:
-                entries[new.name] = stored.turned(new.turns, self.label)
+            entries[new.name] = stored.turned(new.turns, self.label)
         return dataclasses.replace(
             self,
             entries=entries,
-            ties=_renamed_ties(self.ties, new_name),
+            ties=_renamed_ties(kept.ties, new_name),
             left_out=(*self.left_out, *left_out),
         )
 
