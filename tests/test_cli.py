@@ -167,7 +167,7 @@ def test_an_empty_file_is_called_empty(run: Any, tmp_path: Path) -> None:
         ("diff", 1),
         ("convert", "c.npz"),
         ("convert", "c.safetensors", "--rename", "w="),
-        ("convert", "c.safetensors", "--select", "heavy", "--rename", "w=heavy"),
+        ("convert", "c.safetensors", "--select", "w", "--rename", "w=heavy"),
         ("inspect",),
     ],
 )
