@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ansatz as az
-from ansatz.checkpoint import load_arrays
+from ansatz.checkpoint import gguf_blocks, load_arrays
 from ansatz.checkpoint.formats import open_file
 
 FORMATS = Path(__file__).parent.parent / "formats"
@@ -46,6 +46,12 @@ def gguf(
 def written(path: Path, raw: bytes) -> Path:
     path.write_bytes(raw)
     return path
+
+
+@pytest.mark.parametrize("kind", gguf_blocks.FORMATS)
+def test_no_numbers_are_read_as_none(tmp_path: Path, kind: int) -> None:
+    path = written(tmp_path / "a.gguf", gguf(tensor("w", (256, 0), kind)))
+    assert open_file(path).read("w").shape == (0, 256)
 
 
 def test_every_tensor_is_what_the_library_makes_of_it() -> None:

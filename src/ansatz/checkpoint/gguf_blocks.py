@@ -247,5 +247,7 @@ UNREAD = {
 
 def dequantised(raw: NDArray[np.uint8], blocks: Blocks) -> NDArray[Any]:
     """The numbers that stand in some bytes, one after the other."""
+    if not raw.size:
+        return np.zeros(0, np.float32)  # As all of them give; a reshape by -1 needs numbers.
     with np.errstate(all="ignore"):  # A scale may be infinite; what comes of it is the file's.
         return blocks.numbers(raw.view(blocks.record)).reshape(-1)
