@@ -145,23 +145,14 @@ def convert(
         if not equals:
             raise ValueError(f"--rename takes OLD=NEW, got {each!r}")
         steps.append({old: new or None})
-    total = conversion.bytes_to_convert(
+    prepared = conversion.prepare(
         source, target, select=select, rename=steps or None, aliases=aliases
     )
-    with _progress(total) as told:
-        done = conversion.convert(
-            source,
-            target,
-            select=select,
-            rename=steps or None,
-            cast=cast,
-            aliases=aliases,
-            lossy=lossy,
-            progress=told,
-        )
+    with _progress(prepared.nbytes) as told:
+        done = prepared.carry_out(cast=cast, lossy=lossy, progress=told)
     for loss in done.losses:
         _out().print(f"[yellow]{escape(printable(loss))}[/yellow]")
-    kind = formats.format_for(target).name
+    kind = prepared.format.name
     wrote = f"wrote {done.arrays} arrays, {done.nbytes:,} bytes, to {done.target} ({kind})"
     _out().print(escape(printable(wrote)))
     return 0

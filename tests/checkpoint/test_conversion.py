@@ -18,7 +18,7 @@ import pytest
 import ansatz as az
 from ansatz import nn
 from ansatz.checkpoint import Rule, convert, load_arrays, open_file, safetensors, save_arrays
-from ansatz.checkpoint.conversion import bytes_to_convert
+from ansatz.checkpoint.conversion import prepare
 from ansatz.checkpoint.dtypes import EXTENSIONS, NUMPY, exact_stand_in
 from ansatz.checkpoint.formats import FORMATS as FORMAT_ROWS
 from ansatz.checkpoint.ties import Alias, encode
@@ -300,7 +300,7 @@ def test_progress_counts_what_a_format_leaves_out(tmp_path: Path) -> None:
     told: list[int] = []
     files = tmp_path / "a.npz", tmp_path / "a.params"
     convert(*files, lossy=True, progress=lambda _, n: told.append(n))
-    assert sum(told) == bytes_to_convert(*files) == 2 * (24 + 8)
+    assert sum(told) == prepare(*files).nbytes == 2 * (24 + 8)
 
 
 def test_a_file_that_does_not_read_back_as_it_was_meant_is_reported(

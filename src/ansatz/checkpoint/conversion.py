@@ -9,7 +9,6 @@ stay behind. What would change values is done only where `cast` says so.
 from __future__ import annotations
 
 import dataclasses
-import math
 import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -24,7 +23,7 @@ from ansatz.checkpoint.formats import Format, format_for, open_file
 from ansatz.checkpoint.rename import Rename
 from ansatz.checkpoint.source import Source, source_of
 from ansatz.checkpoint.ties import FORMAT, TIES, Alias, Ties, encode
-from ansatz.core.errors import CheckpointError, did_you_mean
+from ansatz.core.errors import CheckpointError, did_you_mean, format_value
 from ansatz.core.paths import name_matches
 from ansatz.core.progress import ReadProgress
 
@@ -74,7 +73,7 @@ def convert(
         aliases: true to write a tied array under each of its names with bytes of its own.
         lossy: true to go on where the new format cannot hold everything.
         progress: told the name and the bytes of each array that was read, to be written and again
-            to be compared; in the end these are `bytes_to_convert` together.
+            to be compared; in the end these are `Prepared.nbytes` together.
 
     Returns:
         What was written, and what was lost.
@@ -91,63 +90,86 @@ def convert(
         >>> load_arrays("new.safetensors")["w"].shape
         (2, 3)
     """
-    row = format_for(target)
-    contents = open_file(source)
-    _check_place(contents, os.fspath(target))
-    found, ties, chosen = _chosen(contents, row, select, rename, aliases=aliases)
-    job = _Job(found, row, cast, progress)
-    made = {name: job.array(name) for name in chosen}
-    arrays = {name: array for name, array in made.items() if array is not None}
-    metadata = job.metadata(contents, ties, arrays)
-    if contents.ties and not row.keeps_metadata and not aliases:
-        job.losses.append(f"{row.name} cannot tell ties: tied arrays are written as copies")
-    _check_no_loss(job.losses, os.fspath(source), os.fspath(target), row, lossy=lossy)
-    row.save(os.fspath(target), arrays, metadata, verify=True)
-    job.tell_the_rest(chosen)
-    _check_read_back(os.fspath(target), arrays, ties if row.keeps_metadata else {})
-    nbytes = sum(array.nbytes for array in arrays.values())
-    return Conversion(contents.path, os.fspath(target), len(arrays), nbytes, tuple(job.losses))
+    prepared = prepare(source, target, select=select, rename=rename, aliases=aliases)
+    return prepared.carry_out(cast=cast, lossy=lossy, progress=progress)
 
 
-def bytes_to_convert(
+@dataclasses.dataclass(frozen=True, slots=True)
+class Prepared:
+    """A conversion of which it is known what will be written, and nothing is yet.
+
+    Attributes:
+        contents: the source.
+        target: the new file.
+        format: that of the new file.
+        arrays: the arrays under their new names.
+        ties: which of them are tied.
+        names: those that will be written.
+        aliases: whether tied arrays are written under each of their names.
+    """
+
+    contents: Contents
+    target: str
+    format: Format
+    arrays: Source
+    ties: Ties
+    names: list[str]
+    aliases: bool
+
+    @property
+    def nbytes(self) -> int:
+        """How many bytes `carry_out` will tell of: each array twice."""
+        return 2 * sum(self.arrays.entries[name].nbytes for name in self.names)
+
+    def carry_out(
+        self, *, cast: DTypeLike | None, lossy: bool, progress: ReadProgress | None
+    ) -> Conversion:
+        """Write the new file; see `convert`."""
+        contents, row = self.contents, self.format
+        job = _Job(self.arrays, row, cast, progress)
+        made = {name: job.array(name) for name in self.names}
+        arrays = {name: array for name, array in made.items() if array is not None}
+        metadata = job.metadata(contents, self.ties, arrays)
+        if contents.ties and not row.keeps_metadata and not self.aliases:
+            job.losses.append(f"{row.name} cannot tell ties: tied arrays are written as copies")
+        _check_no_loss(job.losses, contents.path, self.target, row, lossy=lossy)
+        row.save(self.target, arrays, metadata, verify=True)
+        job.tell_the_rest(self.nbytes)
+        _check_read_back(self.target, arrays, self.ties if row.keeps_metadata else {})
+        nbytes = sum(array.nbytes for array in arrays.values())
+        return Conversion(contents.path, self.target, len(arrays), nbytes, tuple(job.losses))
+
+
+def prepare(
     source: str | os.PathLike[str],
     target: str | os.PathLike[str],
     *,
     select: str | None = None,
     rename: Rename | None = None,
     aliases: bool = False,
-) -> int:
-    """How many bytes `convert` will tell with the same arguments: each array twice.
+) -> Prepared:
+    """Find what a conversion will write; the arguments are those of `convert`.
 
     Raises:
-        CheckpointError: as `convert` does.
+        CheckpointError: the source cannot be read, the target is a part of it, or a selection or a
+            rename does not fit.
     """
     row = format_for(target)
-    found, _, chosen = _chosen(open_file(source), row, select, rename, aliases=aliases)
-    return 2 * _nbytes(found, chosen)
-
-
-def _chosen(
-    contents: Contents, row: Format, select: str | None, rename: Rename | None, *, aliases: bool
-) -> tuple[Source, Ties, list[str]]:
-    """The arrays under their new names, which of them are tied, and the names to be written."""
+    contents = open_file(source)
+    _check_place(contents, os.fspath(target))
     found = source_of(contents)
-    names = found.names
+    known = found.names
     if not contents.format.startswith("torch"):  # Whose ties are one storage.
         found = _truly_tied(found)
     if aliases or not row.keeps_metadata:
         found = found.with_aliases()
     if select is not None:
-        found = selected(found, select)
-    found = found.renamed(rename, names)
+        found = _selected(found, select)
+    found = found.renamed(rename, known)
     ties = {kept: others for kept, others in found.ties.items() if others}
     told = {alias.name for others in ties.values() for alias in others}
-    return found, ties, [name for name in found.entries if name not in told]
-
-
-def _nbytes(source: Source, names: list[str]) -> int:
-    entries = [source.entries[name] for name in names]
-    return sum(math.prod(entry.shape) * entry.dtype.itemsize for entry in entries)
+    names = [name for name in found.entries if name not in told]
+    return Prepared(contents, os.fspath(target), row, found, ties, names, aliases)
 
 
 def _check_no_loss(
@@ -223,9 +245,9 @@ class _Job:
         if self._progress is not None:
             self._progress(name, nbytes)
 
-    def tell_the_rest(self, chosen: list[str]) -> None:
+    def tell_the_rest(self, nbytes: int) -> None:
         """What was left out, and arrays that are not read again where checksums are compared."""
-        self._tell("", max(0, 2 * _nbytes(self._source, chosen) - self._told))
+        self._tell("", max(0, nbytes - self._told))
 
     def metadata(
         self, contents: Contents, ties: Ties, arrays: Mapping[str, LazyArray]
@@ -252,7 +274,7 @@ def _check_place(contents: Contents, target: str) -> None:
         )
 
 
-def selected(source: Source, select: str) -> Source:
+def _selected(source: Source, select: str) -> Source:
     """The arrays of a source that a glob picks, each under the first of its names that it picks.
 
     Raises:
@@ -290,7 +312,7 @@ def _check_read_back(target: str, arrays: Mapping[str, LazyArray], ties: Ties) -
     contents = open_file(target)
 
     def described(arrays: Mapping[str, Any]) -> dict[str, str]:
-        return {name: f"{array.dtype}{list(array.shape)}" for name, array in arrays.items()}
+        return {name: format_value(array) for name, array in arrays.items()}
 
     def joined(ties: Ties) -> dict[str, str]:
         groups = [sorted((kept, *(a.name for a in others))) for kept, others in ties.items()]

@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
 
-from ansatz.checkpoint.contents import Contents
+from ansatz.checkpoint.contents import Contents, Described
 from ansatz.checkpoint.formats import open_file
 from ansatz.checkpoint.rename import Axes, New, Rename, order_of, renaming
 from ansatz.checkpoint.ties import Alias, Ties
@@ -19,20 +19,17 @@ from ansatz.core.foreign import to_numpy
 from ansatz.core.operators import ArrayOperators
 
 
-class Stored(NamedTuple):
+@dataclasses.dataclass(frozen=True, slots=True)
+class Stored(Described):
     """What is known of one array before it is read.
 
     Attributes:
         name: its name in the file, whatever it was renamed to.
-        shape: its shape.
-        dtype: its dtype.
         weak: true for Python numbers, which have no dtype of their own.
         turns: the transpositions that a renaming asks for; `shape` is the one after them.
     """
 
     name: str
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
     weak: bool = False
     turns: tuple[Axes, ...] = ()
 
@@ -51,7 +48,7 @@ class Stored(NamedTuple):
                     f"shape is {shape}"
                 )
             shape = tuple(shape[axis] for axis in order)
-        return self._replace(shape=shape, turns=(*self.turns, *turns))
+        return dataclasses.replace(self, shape=shape, turns=(*self.turns, *turns))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -185,7 +182,7 @@ def from_file(path: str | os.PathLike[str]) -> Source:
 def source_of(contents: Contents) -> Source:
     """The arrays of a file that was opened."""
     entries = {
-        name: Stored(name, entry.shape, entry.dtype) for name, entry in contents.entries.items()
+        name: Stored(entry.shape, entry.dtype, name) for name, entry in contents.entries.items()
     }
     origin = os.path.basename(os.path.normpath(contents.path))
     label = f"'{contents.path}'"
@@ -211,7 +208,7 @@ def from_mapping(mapping: Mapping[str, Any]) -> Source:
             raise CheckpointError(f"a name in a state dict is text, got {name!r}")
         arrays[name] = array = _as_array(name, value)
         weak = not hasattr(value, "dtype") or getattr(array, "weak_type", False)
-        entries[name] = Stored(name, array.shape, array.dtype, weak)
+        entries[name] = Stored(array.shape, array.dtype, name, weak)
 
     def fetch(name: str) -> Any:
         array = arrays[name]
