@@ -27,7 +27,7 @@ import numpy as np
 
 from ansatz.checkpoint.parallel import in_order
 from ansatz.checkpoint.ties import Ties
-from ansatz.core.errors import CheckpointError
+from ansatz.core.errors import CheckpointError, format_value
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -132,16 +132,15 @@ class Contents:
         array = self.fetch(name)
         if array.shape != entry.shape or array.dtype != entry.dtype:
             raise CheckpointError(
-                f"'{name}' in {self.path!r} was described as {entry.dtype}{list(entry.shape)}, but "
-                f"is {array.dtype}{list(array.shape)}; the file is damaged"
+                f"'{name}' in {self.path!r} was described as {format_value(entry)}, but "
+                f"is {format_value(array)}; the file is damaged"
             )
         return array
 
     def read_all(self, names: Sequence[str]) -> Iterator[NDArray[Any]]:
         """The arrays of these names, one after the other; see `read`."""
-        if not self.concurrent:
-            return map(self.read, names)
-        return in_order(self.read, names, sum(self.entries[name].nbytes for name in names))
+        nbytes = sum(self.entries[name].nbytes for name in names) if self.concurrent else 0
+        return in_order(self.read, names, nbytes)
 
     def with_aliases(self) -> Contents:
         """The same with an entry for every name, also for those that the file only tells."""

@@ -70,10 +70,10 @@ def dtype_called(dtype: DTypeLike, *, floating: bool = False) -> np.dtype[Any]:
     if found is not None and found in known.values():
         return found
     given = repr(dtype) if found is None else f"'{found}'"
-    hint = did_you_mean(dtype, known).removeprefix("; ") if isinstance(dtype, str) else ""
+    hint = did_you_mean(dtype, known) if isinstance(dtype, str) else ""
     kind = "of floating numbers " if floating else ""
     raise CheckpointError(
-        f"cast={given} is no dtype {kind}that is known{'; ' + hint if hint else ''}; it "
+        f"cast={given} is no dtype {kind}that is known{hint}; it "
         f"is one of {', '.join(sorted(known, key=_by_kind))}"
     )
 

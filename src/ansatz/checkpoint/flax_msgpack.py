@@ -28,7 +28,7 @@ from ansatz.checkpoint.writing import (
     nbytes_of,
     write_parts,
 )
-from ansatz.core.errors import CheckpointError
+from ansatz.core.errors import CheckpointError, format_value
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -69,7 +69,7 @@ class _Array:
         check_shape(self.shape, what)
         if math.prod(self.shape) * self.dtype.itemsize != len(self.body):
             raise CheckpointError(
-                f"{what} holds an array of {self.dtype}{list(self.shape)} with {len(self.body)} "
+                f"{what} holds an array of {format_value(self)} with {len(self.body)} "
                 "bytes; it is damaged"
             )
 
@@ -221,7 +221,7 @@ def write(
         check_gathered(key, array, name)
         if native(array.dtype) not in DTYPES or nbytes_of(array) > _MAX_CHUNK:
             raise CheckpointError(
-                f"{name!r} was not written: '{key}' ({array.dtype}{list(array.shape)}) is more "
+                f"{name!r} was not written: '{key}' ({format_value(array)}) is more "
                 "than the format holds"
             )
         for part in places[key]:

@@ -31,7 +31,8 @@ def in_order(
     Args:
         function: called once for each item, perhaps in other threads.
         items: what it is called with.
-        nbytes: how many bytes it will handle for all of them together.
+        nbytes: how many bytes it will handle for all of them together; 0 where several threads
+            gain nothing.
 
     Raises:
         Exception: what `function` raised for the first item for which it did. No call is under way

@@ -131,10 +131,8 @@ class LoadPlan:
             # At once, while it is in the processor's cache.
             return value, values.not_finite(value)
 
-        if not self._source.concurrent:
-            return map(one, self._assignments)
-        nbytes = sum(a.dtype.itemsize * math.prod(a.shape) for a in self._assignments)
-        return in_order(one, self._assignments, nbytes)
+        sizes = (a.dtype.itemsize * math.prod(a.shape) for a in self._assignments)
+        return in_order(one, self._assignments, sum(sizes) if self._source.concurrent else 0)
 
     def _draw_anew(self) -> None:
         """What had no value yet is drawn at its first use, as ever."""

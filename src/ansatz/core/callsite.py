@@ -8,7 +8,7 @@ import jax
 
 from ansatz.core import deferral
 from ansatz.core.declared import Declared
-from ansatz.core.errors import ShapeError, format_shape
+from ansatz.core.errors import ShapeError, format_shape, format_value
 from ansatz.core.node import Node, own_entries, path_of, path_within
 
 _LOOKS_AT_VALUES = (
@@ -78,5 +78,5 @@ def _first(parts: list[str], most: int, separator: str) -> str:
 def _describe(leaf: Any) -> str:
     """An input in words: dtype and shape of an array, the value of anything small."""
     if deferral.is_array(leaf):
-        return f"{leaf.dtype}{list(leaf.shape)}"
+        return format_value(leaf)
     return type(leaf).__name__ if deferral.is_holder(leaf) else repr(leaf)[:40]

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 
 from ansatz.core.deferral import is_holder
+from ansatz.core.errors import format_value
 
 _LISTED = 3  # Different outputs of one layer that are written out.
 _LONGEST = 40  # Of what is no array, so many characters are shown.
@@ -39,7 +40,7 @@ def calls_in_words(outputs: Sequence[Any]) -> str:
 def in_words(output: Any) -> str:
     """One output, however deep it is nested."""
     if isinstance(output, jax.ShapeDtypeStruct):
-        return f"{output.dtype}{list(output.shape)}"
+        return format_value(output)
     if isinstance(output, Mapping):
         return f"{{{', '.join(f'{key}: {in_words(each)}' for key, each in output.items())}}}"
     if isinstance(output, tuple) and hasattr(output, "_fields"):

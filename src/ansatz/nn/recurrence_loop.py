@@ -84,12 +84,11 @@ def _pieces(xs: Any) -> tuple[Any, Any]:
     """Arrays of all steps as pieces of equal length, stacked, and the rest; each may be `None`."""
     steps, batch = jax.tree.leaves(xs)[0].shape[:2]
     size = _steps_at_once(steps, batch)
-    if size is None:
+    if size is None or size >= steps:
         return None, xs
-    whole = steps // size * size if size < steps else 0
+    whole = steps // size * size
     equal = jax.tree.map(lambda x: x[:whole].reshape(whole // size, size, *x.shape[1:]), xs)
-    rest = jax.tree.map(lambda x: x[whole:], xs)
-    return equal if whole else None, rest if whole < steps or not steps else None
+    return equal, None if whole == steps else jax.tree.map(lambda x: x[whole:], xs)
 
 
 def _scan_pieces(
