@@ -21,6 +21,7 @@ from ansatz.core.errors import (
     StructureError,
     TraceError,
     format_shape,
+    format_value,
 )
 from ansatz.core.initialize import InitReport
 from ansatz.core.node import (
@@ -35,7 +36,7 @@ from ansatz.core.node import (
 from ansatz.core.outline import outline
 from ansatz.core.parameter import Parameter, State
 from ansatz.core.paths import Selector, find, unreached
-from ansatz.core.spelling import check_options, hint_about_call, mismatch
+from ansatz.core.spelling import check_options, hint_about_call, hinted, mismatch
 
 Hook = Callable[..., Any]
 
@@ -234,8 +235,14 @@ class Module(Node):
         """This module and all below it, each distinct one once."""
         return (module for _, module in self.named_modules())
 
+    @hinted("the pure function of values is az.functional_call(net, state, x)")
     def apply(self, function: Callable[[Module], Any]) -> Self:
         """Call `function` on every module below and on this one, children first, each once."""
+        if not callable(function):
+            raise TypeError(
+                f"apply calls a function on each module, got {format_value(function)}; the pure "
+                "function of values is az.functional_call(net, state, x)"
+            )
         for module in _children_first(self, set()):
             function(module)
         return self
@@ -307,6 +314,7 @@ class Module(Node):
             if isinstance(cell, State):
                 yield path, cell
 
+    @hinted("the seed is a number, and an input settles shapes: initialize(seed=0, example=x)")
     def initialize(
         self,
         init: Any = None,
@@ -338,7 +346,7 @@ class Module(Node):
             InitializationError: an initialiser cannot fill the parameter; nothing has changed.
         """
         if example is not None:
-            self.settle_shapes(*(example if isinstance(example, tuple) else (example,)))
+            deferral.settle_by_example(self, example)
         return initialization.initialize(self, init, seed=seed, force_reinit=force_reinit)
 
     def settle_shapes(self, *args: Any, **kwargs: Any) -> Self:

@@ -22,15 +22,16 @@ from ansatz.core.errors import (
     DTypeError,
     ShapeError,
     TraceError,
+    format_function,
     format_value,
 )
 from ansatz.core.frame import Frame
+from ansatz.core.gradient import value_and_grad
 from ansatz.core.module import Module
 from ansatz.core.node import cells_of, declared_in
 from ansatz.core.parameter import Parameter
 from ansatz.core.paths import unreached
 from ansatz.core.spelling import hinted
-from ansatz.core.transform import value_and_grad
 from ansatz.train import fit as loop
 from ansatz.train import state as states
 from ansatz.train.batches import BatchSource, begin, example_count
@@ -86,9 +87,13 @@ class Trainer:
         (2, (1,))
     """
 
+    @hinted("az.Trainer(net, optax.adam(1e-3), loss), where loss(output, y) returns a scalar")
     def __init__(self, net: Module, optimizer: optax.GradientTransformation, loss: Loss) -> None:
         if not isinstance(net, Module):
-            raise TypeError(f"a trainer trains a module, got {type(net).__name__}")
+            raise TypeError(
+                f"a trainer trains a module, got {format_value(net)}; pass the network: "
+                "az.Trainer(net, optimizer, loss)"
+            )
         _check_loss_signature(loss)
         self._net = net
         self._optimizer = _as_transformation(optimizer)
@@ -423,24 +428,20 @@ def _objective(net: Module, loss: Loss, x: Any, y: Any) -> jax.Array:
     found = loss(output, y)
     if not isinstance(found, jax.Array | np.ndarray | np.generic | float):
         raise TrainingError(
-            f"the loss is a scalar array, but {_name(loss)} returned {format_value(found)}"
+            f"the loss is a scalar array, but {format_function(loss)} returned {format_value(found)}"
         )
     value = jnp.asarray(found)
     if value.shape != ():
         raise ShapeError(
-            f"the loss is one number for the whole batch, but {_name(loss)} returned an array of "
+            f"the loss is one number for the whole batch, but {format_function(loss)} returned an array of "
             f"shape {value.shape}; take the mean: lambda output, y: loss(output, y).mean()"
         )
     if not jnp.issubdtype(value.dtype, jnp.floating):
         raise DTypeError(
-            f"the loss is a real floating number, but {_name(loss)} returned {value.dtype}, which "
+            f"the loss is a real floating number, but {format_function(loss)} returned {value.dtype}, which "
             "has no gradient"
         )
     return value
-
-
-def _name(loss: Loss) -> str:
-    return getattr(loss, "__qualname__", None) or repr(loss)
 
 
 def _check_loss_signature(loss: Any) -> None:
@@ -450,7 +451,11 @@ def _check_loss_signature(loss: Any) -> None:
         TypeError: it is not a function of `(output, y)`.
     """
     if not callable(loss):
-        raise TypeError(f"the loss is a function loss(output, y), got {loss!r}")
+        swapped = isinstance(loss, optax.GradientTransformation | optax.MultiSteps)
+        raise TypeError(
+            "the loss is a function loss(output, y), such as nn.softmax_cross_entropy, got "
+            + ("the optimizer, which stands before it" if swapped else format_value(loss))
+        )
     try:
         signature = inspect.signature(loss.forward if isinstance(loss, Module) else loss)
     except ValueError:
@@ -459,8 +464,8 @@ def _check_loss_signature(loss: Any) -> None:
         signature.bind(None, None)
     except TypeError as error:
         raise TypeError(
-            f"the loss is called as loss(output, y), but {_name(loss)}{signature} does not take "
-            f"that ({error}). Wrap it: lambda output, y: {_name(loss)}(…)"
+            f"the loss is called as loss(output, y), but {format_function(loss)}{signature} does not take "
+            f"that ({error}). Wrap it: lambda output, y: {format_function(loss)}(…)"
         ) from None
 
 
@@ -468,9 +473,10 @@ def _as_transformation(optimizer: Any) -> optax.GradientTransformationExtraArgs:
     if isinstance(optimizer, optax.MultiSteps):
         optimizer = optimizer.gradient_transformation()
     if not isinstance(optimizer, optax.GradientTransformation):
+        call = getattr(optimizer, "__module__", "").startswith("optax") and callable(optimizer)
         raise TypeError(
             "the optimizer is an optax transformation such as optax.adam(1e-3), got "
-            f"{optimizer!r} of type {type(optimizer).__name__}"
+            f"{format_value(optimizer)}" + ("; call it, with a learning rate" if call else "")
         )
     return optax.with_extra_args_support(optimizer)
 
