@@ -451,7 +451,7 @@ def _flattened(
         elif isinstance(value, _Tensor | Composed):
             tensors[name] = value
         elif isinstance(value, Unread):
-            raise CheckpointError(f"'{name}' in {path!r} {value.reason}; nothing was loaded")
+            raise CheckpointError(f"'{name}' in {path!r} {value.reason}")
         elif isinstance(value, int | float | None) or (
             isinstance(value, str) and len(value) <= _MAX_TEXT
         ):

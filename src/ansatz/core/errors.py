@@ -148,7 +148,8 @@ def format_value(value: Any) -> str:
         parts = ", ".join(map(format_value, value[:_PARTS]))
         more = ", …" if len(value) > _PARTS else ""
         return f"a {type(value).__name__} of {len(value)} ({parts}{more})"
-    return f"{repr(value)[:40]} of type {type(value).__name__}" if value is not None else "None"
+    text = " ".join(repr(value).split())[:40]  # A module, say, takes several lines.
+    return f"{text} of type {type(value).__name__}" if value is not None else "None"
 
 
 _PARTS = 4

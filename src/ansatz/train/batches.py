@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 import math
 import types
@@ -156,15 +155,17 @@ def begin(source: BatchSource, epoch: int, what: str) -> Iterator[Batch]:
 
 
 def _check_takes_epoch(source: Callable[..., Any], what: str) -> None:
-    with contextlib.suppress(ValueError):  # Written in C; only the call can tell.
+    try:
         signature = inspect.signature(source)
-        try:
-            signature.bind(0)
-        except TypeError:
-            raise TrainingError(
-                f"a function that makes the batches to {what} is called with the epoch (0, 1, …), "
-                f"but {format_function(source)} takes {signature}: write lambda epoch: …"
-            ) from None
+    except ValueError:
+        return  # Written in C; only the call can tell.
+    try:
+        signature.bind(0)
+    except TypeError:
+        raise TrainingError(
+            f"a function that makes the batches to {what} is called with the epoch (0, 1, …), but "
+            f"{format_function(source)} takes {signature}: write lambda epoch: …"
+        ) from None
 
 
 def refuse_generator(source: BatchSource, epochs: int, what: str) -> None:

@@ -426,19 +426,20 @@ def _train_step(
 def _objective(net: Module, loss: Loss, x: Any, y: Any) -> jax.Array:
     output = net(*x) if isinstance(x, tuple) else net(x)
     found = loss(output, y)
+    name = format_function(loss)
     if not isinstance(found, jax.Array | np.ndarray | np.generic | float):
         raise TrainingError(
-            f"the loss is a scalar array, but {format_function(loss)} returned {format_value(found)}"
+            f"the loss is a scalar array, but {name} returned {format_value(found)}"
         )
     value = jnp.asarray(found)
     if value.shape != ():
         raise ShapeError(
-            f"the loss is one number for the whole batch, but {format_function(loss)} returned an array of "
+            f"the loss is one number for the whole batch, but {name} returned an array of "
             f"shape {value.shape}; take the mean: lambda output, y: loss(output, y).mean()"
         )
     if not jnp.issubdtype(value.dtype, jnp.floating):
         raise DTypeError(
-            f"the loss is a real floating number, but {format_function(loss)} returned {value.dtype}, which "
+            f"the loss is a real floating number, but {name} returned {value.dtype}, which "
             "has no gradient"
         )
     return value
@@ -463,9 +464,10 @@ def _check_loss_signature(loss: Any) -> None:
     try:
         signature.bind(None, None)
     except TypeError as error:
+        name = format_function(loss)
         raise TypeError(
-            f"the loss is called as loss(output, y), but {format_function(loss)}{signature} does not take "
-            f"that ({error}). Wrap it: lambda output, y: {format_function(loss)}(…)"
+            f"the loss is called as loss(output, y), but {name}{signature} does not take that "
+            f"({error}). Wrap it: lambda output, y: {name}(…)"
         ) from None
 
 
