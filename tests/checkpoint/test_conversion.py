@@ -345,6 +345,7 @@ def test_every_format_is_read_back_where_it_was_written_before_it_takes_its_name
     [
         (".npy", ("a", "b"), r"holds one array, not 2; use \.npz, or pick one: select='name'"),
         (".msgpack", ("a", "a.b"), "'a.b' goes on where another name ends"),
+        (".h5", ("a",), "'a' is no such name; pass rename"),
     ],
 )
 def test_what_lossy_would_not_help_with_is_said_first(
@@ -354,3 +355,13 @@ def test_what_lossy_would_not_help_with_is_said_first(
     safetensors.write(tmp_path / "a.safetensors", arrays, {"made": "by hand"})
     with pytest.raises(az.CheckpointError, match=reason):
         convert(tmp_path / "a.safetensors", tmp_path / f"b{suffix}")
+
+
+def test_one_array_becomes_a_npy_file_where_losing_its_name_is_allowed(tmp_path: Path) -> None:
+    files = tmp_path / "a.npz", tmp_path / "a.npy"
+    save_arrays(files[0], {"w": np.arange(3.0), "b": np.ones(1)})
+    with pytest.raises(az.CheckpointError, match=r"lossy=True .*\n  npy has no .* 'w' is read as"):
+        convert(*files, select="w")
+    done = convert(*files, select="w", lossy=True)
+    assert done.losses == ("npy has no place for names: 'w' is read as '0'",)
+    assert np.load(files[1]).tolist() == [0, 1, 2]

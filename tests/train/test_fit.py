@@ -395,3 +395,23 @@ def test_arrays_in_the_place_of_batches_are_refused_with_what_to_write():
 def test_a_number_of_epochs_that_is_none_is_told(epochs):
     with pytest.raises(TrainingError, match="epochs is a whole number, at least 1, got "):
         Trainer(nn.Dense(1), optax.sgd(0.1), squared_error).fit([(X, Y)], epochs=epochs)
+
+
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        (lambda: batches(X, Y), "batches needs batch_size; it takes"),
+        (lambda: batches(X, Y, 2, batchsize=2), "did you mean 'batch_size'?"),
+        (
+            lambda: batches(X, Y, 2.5),
+            "a whole number of examples, at least one, got",
+        ),
+        (lambda: batches(None, Y, 2), "batches are cut from arrays, got x=None"),
+        (lambda: batches(X, Y, 2, seed="a"), "a seed is a whole number"),
+        (lambda: nn.softmax_cross_entropy(X, None), "a loss compares arrays of numbers, got None"),
+    ],
+)
+def test_batches_and_losses_of_what_is_no_array_are_refused(call, told):
+    with pytest.raises((TypeError, TrainingError)) as caught:
+        call()
+    assert told in str(caught.value)

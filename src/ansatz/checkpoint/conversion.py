@@ -20,6 +20,7 @@ from ansatz.checkpoint import values
 from ansatz.checkpoint.contents import Contents, LazyArray, native
 from ansatz.checkpoint.dtypes import dtype_called, exact_stand_in
 from ansatz.checkpoint.formats import Format, format_for, open_file
+from ansatz.checkpoint.numpy_files import ONE
 from ansatz.checkpoint.rename import Rename
 from ansatz.checkpoint.source import Source, source_of
 from ansatz.checkpoint.ties import FORMAT, TIES, Alias, Ties, encode
@@ -133,11 +134,16 @@ class Prepared:
         metadata = job.metadata(contents, self.ties, arrays)
         if contents.ties and not row.keeps_metadata and not self.aliases:
             job.losses.append(f"{row.name} cannot tell ties: tied arrays are written as copies")
+        # As the reader will see them.
+        meant = arrays if row.keeps_names else {ONE: next(iter(arrays.values()))}
+        if meant.keys() != arrays.keys():
+            lost = f"'{self.names[0]}' is read as '{ONE}'"
+            job.losses.append(f"{row.name} has no place for names: {lost}")
         _check_no_loss(job.losses, contents.path, self.target, row, lossy=lossy)
         ties = self.ties if row.keeps_metadata else {}
 
         def verify(place: str) -> None:
-            _check_read_back(place, self.target, arrays, ties)
+            _check_read_back(place, self.target, meant, ties)
 
         row.save(self.target, arrays, metadata, verify=verify)
         job.tell_the_rest(self.nbytes)
@@ -184,8 +190,8 @@ def _check_no_loss(
         shown = "\n".join(f"  {loss}" for loss in losses[:20])
         more = f"\n  and {len(losses) - 20} more" if len(losses) > 20 else ""
         raise CheckpointError(
-            f"{target!r} was not written: {row.name} cannot hold all of {source!r}:\n{shown}{more}"
-            "\nPass lossy=True (on the command line --lossy) to go on like this"
+            f"{target!r} was not written: {row.name} cannot hold all of {source!r}. Pass "
+            f"lossy=True (on the command line --lossy) to go on like this:\n{shown}{more}"
         )
 
 

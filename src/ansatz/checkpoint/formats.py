@@ -57,6 +57,7 @@ class Format:
         write: writes arrays; `None` where files of this format are only read.
         holds: the dtypes that can be written.
         keeps_metadata: whether text metadata, and with them ties, can be written.
+        keeps_names: whether arrays have names; else there is one, which is read as `"0"`.
         fitted: for a name, a shape and a dtype, the shape that can be written instead, `None` if
             the array has to be left out, and what is lost by it, in a sentence; an empty one if
             nothing is.
@@ -70,6 +71,7 @@ class Format:
     write: Writer | None = None
     holds: frozenset[np.dtype[Any]] = frozenset()
     keeps_metadata: bool = False
+    keeps_names: bool = True
     fitted: Callable[[str, Shape, np.dtype[Any]], tuple[Shape | None, str]] = _as_it_is
     refusal: Callable[[str, Any], str] = _nothing_against
     check: Callable[[Collection[str], str], object] = _any_names
@@ -113,6 +115,7 @@ FORMATS: dict[str, Format] = {
             numpy_files.open_npy,
             numpy_files.write_npy,
             numpy_files.NUMPY_DTYPES,
+            keeps_names=False,
             check=numpy_files.check_one,
         ),
         Format(
@@ -125,7 +128,14 @@ FORMATS: dict[str, Format] = {
             refusal=mxnet_params.refusal,
         ),
         Format("torch", (".pt", ".pth", ".bin", ".ckpt"), torch_zip.open_torch),
-        Format("keras-h5", (".h5", ".hdf5"), keras_h5.open_h5, keras_h5.write_h5, keras_h5.DTYPES),
+        Format(
+            "keras-h5",
+            (".h5", ".hdf5"),
+            keras_h5.open_h5,
+            keras_h5.write_h5,
+            keras_h5.DTYPES,
+            check=keras_h5.check_names,
+        ),
         Format("keras", (".keras",), keras_h5.open_keras),
         Format(
             "msgpack",

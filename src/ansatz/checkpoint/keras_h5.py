@@ -14,7 +14,7 @@ import dataclasses
 import io
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
@@ -324,7 +324,17 @@ def write_h5(
             verify(file.name)
 
 
-def _place_of(key: str, array: Any, path: str) -> _Dataset:
+def check_names(names: Iterable[str], path: str) -> None:
+    """Refuse names under which Keras would not look for a weight.
+
+    Raises:
+        CheckpointError: one is no place of a weight in a layer.
+    """
+    for name in names:
+        _keys_of(name, path)
+
+
+def _keys_of(key: str, path: str) -> tuple[list[str], str]:
     *parents, last = key.split(".")
     sound = parents and last.isdecimal() and all(parents) and "/" not in key and "\0" not in key
     if not sound or "vars" in parents:
@@ -334,6 +344,11 @@ def _place_of(key: str, array: Any, path: str) -> _Dataset:
         )
     # The group `vars` is one level more.
     check_depth(key, [*parents, last], _MAX_DEPTH - 1, path)
+    return parents, last
+
+
+def _place_of(key: str, array: Any, path: str) -> _Dataset:
+    parents, last = _keys_of(key, path)
     if native(array.dtype) not in DTYPES:
         raise CheckpointError(f"{path!r} was not written: '{key}' has dtype {array.dtype}")
     check_gathered(key, array, path)

@@ -28,6 +28,7 @@ from ansatz.core.node import (
     Node,
     StandIn,
     cells_of,
+    children_first,
     declared_in,
     own_entries,
     standing_in,
@@ -243,8 +244,9 @@ class Module(Node):
                 f"apply calls a function on each module, got {format_value(function)}; the pure "
                 "function of values is az.functional_call(net, state, x)"
             )
-        for module in _children_first(self, set()):
-            function(module)
+        for node in children_first(self):
+            if isinstance(node, Module):
+                function(node)
         return self
 
     def get_submodule(self, path: str) -> Module:
@@ -471,17 +473,6 @@ class Module(Node):
 
     def __dir__(self) -> list[str]:
         return [name for name in super().__dir__() if name.isidentifier()]
-
-
-def _children_first(node: Node, seen: set[int]) -> Iterator[Module]:
-    if id(node) in seen:
-        return
-    seen.add(id(node))
-    for _, entry in own_entries(node):
-        if isinstance(entry, Node):
-            yield from _children_first(entry, seen)
-    if isinstance(node, Module):
-        yield node
 
 
 def _refuse_flattening(module: Module) -> NoReturn:

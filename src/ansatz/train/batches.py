@@ -14,6 +14,7 @@ import numpy as np
 from ansatz.core import random
 from ansatz.core.deferral import is_array
 from ansatz.core.errors import ShapeError, format_function, format_value
+from ansatz.core.spelling import hinted
 from ansatz.train.errors import TrainingError
 
 Batch = tuple[Any, Any]
@@ -33,8 +34,13 @@ class Batches:
     def __init__(
         self, x: Any, y: Any, batch_size: int, *, shuffle: bool, seed: int | None, drop_last: bool
     ) -> None:
-        if batch_size < 1:
-            raise TrainingError(f"a batch holds at least one example, got batch_size={batch_size}")
+        size: Any = batch_size
+        if not isinstance(size, int | np.integer) or size < 1:
+            raise TrainingError(
+                f"a batch holds a whole number of examples, at least one, got batch_size={size!r}"
+            )
+        if not jax.tree.leaves(x):
+            raise TrainingError(f"batches are cut from arrays, got x={x!r}")
         self._data = tuple(jax.tree.map(_as_host_array, (x, y), is_leaf=_is_list))
         self._size = _common_length(self._data)
         if drop_last and self._size < batch_size:
@@ -79,6 +85,7 @@ class Batches:
         return f"Batches({self._size} examples, {len(self)} of {self.batch_size})"
 
 
+@hinted("batches(x, y, 32) cuts both along their first axis")
 def batches(
     x: Any,
     y: Any,
