@@ -130,7 +130,7 @@ def test_verify_answers_with_its_exit_status(run: Any, odd: Path, tmp_path: Path
         (["inspect", FORMATS / "make_torch.py"], "is of no format that can be read"),
         (["inspect", FORMATS / "torch_view.pt"], "did you mean 'torch_views.pt'"),
         (["inspect", "no/such/folder.npz"], "there is no folder 'no/such' either"),
-        (["diff", FORMATS, FORMATS], "give the name of a file in it: in "),
+        (["diff", FORMATS, FORMATS], "give the path of a file itself (in "),
         (["inspect", FORMATS / "torch_views.pt", "--select", "wholes"], "did you mean 'whole'"),
         (
             ["convert", FORMATS / "torch_views.pt", "x.npz", "--cast", "float31"],

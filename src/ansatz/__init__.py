@@ -36,6 +36,7 @@ from ansatz.core.errors import (
     UnmatchedRuleWarning,
 )
 from ansatz.core.functional import functional_call
+from ansatz.core.gradient import backward, grad, value_and_grad, without_gradient
 from ansatz.core.module import Module
 from ansatz.core.parameter import Parameter, State
 from ansatz.core.parametrize import parametrize, unparametrize
@@ -44,15 +45,7 @@ from ansatz.core.random import seed
 from ansatz.core.streams import RandomStream
 from ansatz.core.tie import tie, untie
 from ansatz.core.top_names import no_such_name as _no_such_name
-from ansatz.core.transform import (
-    backward,
-    grad,
-    remat,
-    scan,
-    value_and_grad,
-    vmap,
-    without_gradient,
-)
+from ansatz.core.transform import remat, scan, vmap
 from ansatz.nn.lora import lora, merge
 from ansatz.train import Trainer
 from ansatz.train.errors import NonFiniteLossWarning, SharedTrainingWarning, TrainingError

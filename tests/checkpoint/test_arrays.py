@@ -70,8 +70,8 @@ def test_a_file_of_another_program_is_a_dict() -> None:
     ("held", "message"),
     [
         ({1: np.ones(2)}, "the names of arrays are text, got 1"),
-        ({"a": "text"}, "'a' is a str"),
-        ([np.ones(2), None], "'1' is a NoneType"),
+        ({"a": "text"}, "'a' is 'text' of type str"),
+        ([np.ones(2), None], "'1' is None"),
     ],
 )
 def test_what_is_no_array_is_refused(tmp_path: Path, held: Any, message: str) -> None:

@@ -303,16 +303,65 @@ def test_progress_counts_what_a_format_leaves_out(tmp_path: Path) -> None:
     assert sum(told) == prepare(*files).nbytes == 2 * (24 + 8)
 
 
-def test_a_file_that_does_not_read_back_as_it_was_meant_is_reported(
+def test_a_file_that_would_not_read_back_as_it_was_meant_does_not_replace_the_old_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def forgetful(path: str, arrays: Any, metadata: Any, *, verify: bool = False) -> None:
+    def forgetful(path: str, arrays: Any, metadata: Any, *, verify: Any = None) -> None:
         renamed = {f"{name}_" if name == "b" else name: each for name, each in arrays.items()}
-        safetensors.write(path, renamed, metadata)
+        safetensors.write(path, renamed, metadata, verify=verify)
 
     row = dataclasses.replace(FORMAT_ROWS["safetensors"], write=forgetful)
     monkeypatch.setattr("ansatz.checkpoint.conversion.format_for", lambda path: row)
     save_arrays(tmp_path / "a.npz", {"a": np.ones(2), "b": np.ones(3, "float32")})
     message = r"'b' is not there, meant was float32\[3\]; 'b_' is float32\[3\], meant was none"
+    (tmp_path / "b.safetensors").write_bytes(b"the old file")
     with pytest.raises(az.CheckpointError, match=message):
         convert(tmp_path / "a.npz", tmp_path / "b.safetensors")
+    assert (tmp_path / "b.safetensors").read_bytes() == b"the old file"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.npz", "b.safetensors"]
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".npz", ".params", ".h5", ".msgpack", ".orbax"])
+def test_every_format_is_read_back_where_it_was_written_before_it_takes_its_name(
+    tmp_path: Path, suffix: str
+) -> None:
+    target = tmp_path / f"new{suffix}"
+    seen = []
+
+    def verify(place: str) -> None:
+        seen.append(load_arrays(place))
+        assert not target.exists()
+        raise az.CheckpointError("not as it was meant")
+
+    row = next(row for row in FORMAT_ROWS.values() if suffix in row.suffixes)
+    with pytest.raises(az.CheckpointError, match="not as it was meant"):
+        row.save(str(target), {"layers.dense.0": np.ones((2, 3), "float32")}, {}, verify=verify)
+    assert seen[0]["layers.dense.0"].shape == (2, 3)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("suffix", "names", "reason"),
+    [
+        (".npy", ("a", "b"), r"holds one array, not 2; use \.npz, or pick one: select='name'"),
+        (".msgpack", ("a", "a.b"), "'a.b' goes on where another name ends"),
+        (".h5", ("a",), "'a' is no such name; pass rename"),
+    ],
+)
+def test_what_lossy_would_not_help_with_is_said_first(
+    tmp_path: Path, suffix: str, names: tuple[str, ...], reason: str
+) -> None:
+    arrays = {name: np.ones(2, "float32") for name in names}
+    safetensors.write(tmp_path / "a.safetensors", arrays, {"made": "by hand"})
+    with pytest.raises(az.CheckpointError, match=reason):
+        convert(tmp_path / "a.safetensors", tmp_path / f"b{suffix}")
+
+
+def test_one_array_becomes_a_npy_file_where_losing_its_name_is_allowed(tmp_path: Path) -> None:
+    files = tmp_path / "a.npz", tmp_path / "a.npy"
+    save_arrays(files[0], {"w": np.arange(3.0), "b": np.ones(1)})
+    with pytest.raises(az.CheckpointError, match=r"lossy=True .*\n  npy has no .* 'w' is read as"):
+        convert(*files, select="w")
+    done = convert(*files, select="w", lossy=True)
+    assert done.losses == ("npy has no place for names: 'w' is read as '0'",)
+    assert np.load(files[1]).tolist() == [0, 1, 2]

@@ -1,5 +1,6 @@
 """Loading: what comes back, what is refused, and that a refusal changes nothing."""
 
+import io
 import re
 from pathlib import Path
 from typing import Any
@@ -233,8 +234,8 @@ def test_parameters_of_another_network_are_copied_not_tied() -> None:
 @pytest.mark.parametrize(
     ("state", "message"),
     [
-        ({"weight": object()}, "'weight' is a object"),
-        ({"weight": "text"}, "'weight' is a str"),
+        ({"weight": object()}, "'weight' is <object object at .* of type object"),
+        ({"weight": "text"}, "'weight' is 'text' of type str"),
         ({3: np.ones(2)}, "a name in a state dict is text, got 3"),
     ],
 )
@@ -244,8 +245,38 @@ def test_a_state_dict_of_other_things_is_refused(state: Any, message: str) -> No
 
 
 def test_a_path_in_the_place_of_a_mapping_is_explained() -> None:
-    with pytest.raises(TypeError, match=r"use net\.load\(path\)"):
+    with pytest.raises(TypeError, match=r"a mapping from names to arrays.*got a list of 1"):
         load_state_dict(nn.Linear(2, 2), [("weight", np.ones(2))])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (None, "the path of a file is wanted, .* or a mapping .*; got None"),
+        (123, "got 123 of type int"),
+        (nn.Linear(2, 2), r"of type Linear; pass its state_dict\(\)"),
+        (io.BytesIO(), "pass the path, not an open file"),
+    ],
+)
+def test_what_is_neither_a_file_nor_a_mapping_is_told(source: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        nn.Linear(2, 2).load(source)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"map_location": "cpu"}, "values go where those that they replace are"),
+        ({"allow_missing": True}, "strict=False leaves what is missing as it is"),
+        ({"stirct": False}, "did you mean 'strict'?"),
+        ({"rename": 3}, "rename is a mapping, a function, a Rule or a list of these, got int"),
+    ],
+)
+def test_an_option_that_load_does_not_take_is_told(options: Any, message: str) -> None:
+    layer = nn.Linear(2, 2)
+    with pytest.raises(TypeError) as caught:
+        layer.load(layer.state_dict(), **options)  # type: ignore[arg-type]
+    assert message in str(caught.value)
 
 
 # -- faults ---------------------------------------------------------------------------------------

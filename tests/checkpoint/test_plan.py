@@ -294,3 +294,15 @@ def test_wrong_shape_and_wrong_dtype_of_one_parameter_are_both_named() -> None:
     assert row.status == "shape"
     assert "(3,) in the file" in row.note
     assert "float64 in the file" in row.note
+
+
+def test_a_notebook_shows_a_plan_and_a_report_as_tables() -> None:
+    net = nn.Sequential(nn.Linear(2, 3))
+    plan = plan_load(net, {"0.weight": np.ones((3, 4), "float32"), "<script>": np.ones(3)})
+    html = plan._repr_html_()
+    for told in ["would load 0 of 2", "0.weight", "(3, 4) in the file", "&lt;script&gt;", "! "]:
+        assert told in html
+    assert "<script" not in html
+    done = net.load_state_dict(net.state_dict())._repr_html_()
+    assert "loaded 2 of 2" in done
+    assert "0.weight" not in done  # What fits has nothing to tell, as in the text.

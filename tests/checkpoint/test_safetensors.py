@@ -188,7 +188,7 @@ def test_a_disk_that_returns_other_bytes_is_noticed(
 
     monkeypatch.setattr(writing, "bytes_of", second_time_different)
     with pytest.raises(az.CheckpointError, match="faulty"):
-        write(path, {"x": np.ones(3)}, verify=True)
+        write(path, {"x": np.ones(3)}, verify=lambda place: None)
     assert path.read_bytes() == b"old"
     assert len(list(tmp_path.iterdir())) == 1
 

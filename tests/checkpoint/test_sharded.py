@@ -99,5 +99,8 @@ def test_an_index_that_is_no_sound_json_is_refused(tmp_path: Path, text: str) ->
 
 
 def test_a_folder_without_a_checkpoint_is_named(tmp_path: Path) -> None:
-    with pytest.raises(az.CheckpointError, match="is a folder without model"):
+    with pytest.raises(
+        az.CheckpointError,
+        match=r"is a folder with none of model.*give the path of a file itself \(no file",
+    ):
         load_arrays(tmp_path)

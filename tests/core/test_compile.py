@@ -474,3 +474,27 @@ def test_a_known_program_that_writes_nothing_becomes_part_of_a_plain_trace():
     with pytest.warns(az.StaleParameterWarning):
         assert jax.jit(scaled)(2.0) == 6
     assert jax.grad(scaled)(2.0) == 3
+
+
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        (lambda: az.jit(3), "jit compiles a function or a module, got 3 of type int"),
+        (lambda: az.jit(abs, static_argnames=3), "or a tuple of names, got 3 of type int"),
+        (lambda: az.jit(abs, donate=(0,)), "donate is True or False"),
+    ],
+)
+def test_what_cannot_be_compiled_is_told(call, told):
+    with pytest.raises(TypeError) as caught:
+        call()
+    assert told in str(caught.value)
+
+
+def test_an_error_of_jax_tells_where_the_user_wrote_the_function():
+    class Named(az.Module):
+        def forward(self, x):
+            return "text"
+
+    for wrong in (lambda x: "text", functools.partial(lambda y, x: "text", 1), Named()):
+        with pytest.raises(TypeError, match=r"at .*test_compile\.py:\d+ traced for jit"):
+            az.jit(wrong)(jnp.ones(2))

@@ -2,6 +2,7 @@ import copy
 import copyreg
 import pickle
 
+import jax
 import jax.numpy as jnp
 import pytest
 
@@ -201,6 +202,12 @@ def test_attributes_of_other_libraries_are_errors_that_say_what_to_write():
         (lambda net: net.collect_params().reset_ctx, "not needed: values are on"),
         (lambda net: net.begin_state, "not needed: layer(x) begins with zeros"),
         (lambda net: net.kernel, "weight, with the outputs"),
+        (lambda net: net.cuda, "not needed: values are on JAX's default device"),
+        (lambda net: net.half, "net.collect_params().cast('float16')"),
+        (lambda net: net.buffers, "net.named_states()"),
+        (lambda net: net.load_weights, "net.load(path)"),
+        (lambda net: net.weights, "net.collect_params(); did you mean 'weight'?"),
+        (lambda net: net.weight.list_grad, "p.grad"),
         (lambda net: net.weight.numel, "p.size"),
         (lambda net: net.weight.data.normal_, "init.normal_(p)"),
         (lambda net: net.weight.data.fill_, "p.data[:] = number"),
@@ -222,3 +229,46 @@ def test_a_property_that_fails_says_so_itself():
 
     with pytest.raises(AttributeError, match="missing"):
         _ = Odd((2,), init="ones").twice
+
+
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        (lambda net: net.initialize(ctx=None), "values are made on JAX's default device"),
+        (lambda net: net.initialize(device="cpu"), "values are made on JAX's default device"),
+        (lambda net: net.initialize(force_init=True), "it is called 'force_reinit' here"),
+        (
+            lambda net: net.initialize(0, 1),
+            "settles shapes: initialize(seed=0, example=x)",
+        ),
+        (
+            lambda net: net.initialize(jnp.ones((2, 3))),
+            "float32[2, 3]; an input that settles shapes",
+        ),
+        (lambda net: net.initialize(3), "one number everywhere is init.Constant(3)"),
+        (lambda net: net.initialize(seed=1.5), "a seed is a whole number, such as 0, got 1.5 of"),
+        (lambda net: net.initialize(seed=jax.random.key(0)), "keys of JAX are not needed"),
+        (lambda net: net.collect_params().initialize(ctx=None), "on JAX's default device"),
+        (lambda net: net.weight.initialize(ctx=None), "on JAX's default device"),
+        (lambda net: net.apply({}, jnp.ones((2, 3))), "az.functional_call(net, state, x)"),
+        (lambda net: net.apply({}), "got a dict with nothing; the pure function"),
+        (lambda net: net.apply(), "apply needs function"),
+        (lambda net: net.weight.data(), "data of parameter 'weight' is an attribute, not a method"),
+        (lambda net: az.seed("a"), "a seed is a whole number, such as 0, got 'a' of type str"),
+    ],
+)
+def test_a_call_of_another_library_says_what_to_write(call, told):
+    with pytest.raises(TypeError) as caught:
+        call(nn.Dense(3, in_units=2))
+    assert told in str(caught.value)
+
+
+def test_a_shape_in_the_place_of_an_example_is_noticed():
+    with pytest.raises(TypeError) as caught:
+        nn.Dense(3).initialize(example=(2, 5))
+    assert "example=jax.ShapeDtypeStruct((2, 5), 'float32')" in "".join(caught.value.__notes__)
+    with pytest.raises(AttributeError) as failed:
+        nn.Dense(3)(None)
+    notes = "".join(failed.value.__notes__)
+    assert "its input is None" in notes
+    assert "called with (None)" in notes

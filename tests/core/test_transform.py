@@ -390,3 +390,35 @@ def test_backward_under_jit_with_a_deferred_network():
     step(net, inputs(seed=1))
     assert (np.asarray(net.layers[0].weight.grad) != before).any()
     assert_array_equal(np.asarray(before), before)
+
+
+@pytest.mark.parametrize(
+    ("returned", "options", "error", "told"),
+    [
+        (lambda x: x, {}, az.ShapeError, "returned float32[2]; take the mean, loss.mean()"),
+        (lambda x: None, {}, TypeError, "returned None; end it with: return loss"),
+        (lambda x: (x.sum(), 1), {}, TypeError, "if it is (loss, aux), pass has_aux=True"),
+        (lambda x: x.sum(), {"has_aux": True}, TypeError, "returns a pair (loss, aux), but"),
+        (lambda x: 3, {}, az.DTypeError, "returned 3 of type int, which has no gradient"),
+        (lambda x: "loss", {}, TypeError, "return the loss, a scalar array"),
+    ],
+)
+def test_what_has_no_gradient_is_told_with_what_to_return(returned, options, error, told):
+    with pytest.raises(error) as caught:
+        az.grad(returned, **options)(jnp.ones(2))
+    assert told in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        (lambda: az.grad(None), "a gradient is that of a function: az.grad(loss_fn)(net, x, y)"),
+        (lambda: az.grad(), "grad needs function"),
+        (lambda: az.grad(abs, wrt=1), "it is called 'argnums' here"),
+        (lambda: az.backward(jnp.ones(())), "backward needs net; it takes (function, net, *args"),
+    ],
+)
+def test_gradients_that_are_asked_for_wrongly_say_how_to_ask(call, told):
+    with pytest.raises(TypeError) as caught:
+        call()
+    assert told in str(caught.value)

@@ -119,6 +119,8 @@ def test_what_stands_behind_the_end_of_a_sequence_never_matters():
     assert (y[2] == 0).all()
     assert (h[:, 2] == 0).all()
     close(y[0, :3], layer(x[0, :3])[0], atol=1e-6)
+    # Numbers out of range, which a compiled function cannot see, count as none and as all.
+    assert (run(x, jnp.array([3, 9, -2]))[0] == y).all()
 
     def loss(layer, x):
         y, h = layer(x, lengths=lengths)
@@ -327,3 +329,19 @@ def test_an_initial_state_of_another_kind_is_shown_and_refused(
     message = f"the initial state of {build.__name__} is {expected}, or None for zeros; got {found}"
     with pytest.raises(TypeError, match=message):
         (az.jit(call) if compiled else call)(x, jnp.zeros((1, 2, 4)))
+
+
+@pytest.mark.parametrize("kind", [nn.RNN, nn.LSTM, nn.GRU, nn.RNNCell, nn.LSTMCell, nn.GRUCell])
+def test_a_state_of_integers_is_refused(kind):
+    whole = issubclass(kind, nn.RNN | nn.LSTM | nn.GRU)
+    x, state = (
+        (jnp.ones((1, 2, 3)), jnp.ones((1, 1, 4), int))
+        if whole
+        else (
+            jnp.ones((1, 3)),
+            jnp.ones((1, 4), int),
+        )
+    )
+    pair = kind in (nn.LSTM, nn.LSTMCell)
+    with pytest.raises(az.DTypeError, match=rf"state of {kind.__name__} is of floating.*got int"):
+        kind(4)(x, (state, state) if pair else state)

@@ -180,10 +180,13 @@ def test_an_iterator_that_starts_anew_by_itself_is_accepted():
         ([], "no batches to train on: list gave none"),
         ([X], r"pair \(x, y\), got float32\[8, 3\]"),
         ([(X, Y, Y)], r"pair \(x, y\), got a tuple of 3"),
-        (3, r"got int.*train\.batches"),
-        (lambda epoch: None, "got NoneType"),
+        (3, r"got 3 of type int.*train\.batches"),
+        (lambda epoch: None, "got None"),
+        (lambda: [(X, Y)], r"with the epoch .* takes \(\): write lambda epoch: …"),
+        ({"x": X}, "got a dict with 'x'"),
+        ("data", "got 'data' of type str"),
     ],
-    ids=["empty", "array", "triple", "number", "none"],
+    ids=["empty", "array", "triple", "number", "none", "no epoch", "dict", "text"],
 )
 def test_what_is_no_source_of_batches_is_named(source, message):
     with pytest.raises(TrainingError, match=message):
@@ -386,3 +389,29 @@ def test_arrays_in_the_place_of_batches_are_refused_with_what_to_write():
         trainer.fit(x)
     with pytest.raises(TrainingError, match=r"got a tuple of 3 \(float32\[4, 3\], "):
         trainer.fit([(x, x, x)])
+
+
+@pytest.mark.parametrize("epochs", [None, 0, -1, 1.5, "3"])
+def test_a_number_of_epochs_that_is_none_is_told(epochs):
+    with pytest.raises(TrainingError, match="epochs is a whole number, at least 1, got "):
+        Trainer(nn.Dense(1), optax.sgd(0.1), squared_error).fit([(X, Y)], epochs=epochs)
+
+
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        (lambda: batches(X, Y), "batches needs batch_size; it takes"),
+        (lambda: batches(X, Y, 2, batchsize=2), "did you mean 'batch_size'?"),
+        (
+            lambda: batches(X, Y, 2.5),
+            "a whole number of examples, at least one, got",
+        ),
+        (lambda: batches(None, Y, 2), "batches are cut from arrays, got x=None"),
+        (lambda: batches(X, Y, 2, seed="a"), "a seed is a whole number"),
+        (lambda: nn.softmax_cross_entropy(X, None), "a loss compares arrays of numbers, got None"),
+    ],
+)
+def test_batches_and_losses_of_what_is_no_array_are_refused(call, told):
+    with pytest.raises((TypeError, TrainingError)) as caught:
+        call()
+    assert told in str(caught.value)

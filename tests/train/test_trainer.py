@@ -213,12 +213,20 @@ def test_a_loss_of_another_signature_is_refused_at_once(loss):
 
 
 def test_what_is_no_loss_no_optimizer_or_no_network_is_refused_at_once():
-    with pytest.raises(TypeError, match=r"loss\(output, y\)"):
+    with pytest.raises(TypeError, match=r"loss\(output, y\).* got 'mse' of type str"):
         Trainer(nn.Dense(2), optax.sgd(0.1), "mse")
+    with pytest.raises(TypeError, match="got the optimizer, which stands before it"):
+        Trainer(nn.Dense(2), squared_error, optax.sgd(0.1))
     with pytest.raises(TypeError, match=r"optax\.adam"):
         Trainer(nn.Dense(2), "adam", squared_error)
-    with pytest.raises(TypeError, match="trains a module, got dict"):
+    with pytest.raises(TypeError, match="call it, with a learning rate"):
+        Trainer(nn.Dense(2), optax.sgd, squared_error)
+    with pytest.raises(TypeError, match="trains a module, got a dict with nothing; pass the net"):
         Trainer({}, optax.sgd(0.1), squared_error)
+    with pytest.raises(TypeError, match="'learning_rate'; it is the optimizer's"):
+        Trainer(nn.Dense(2), optax.sgd(0.1), squared_error, learning_rate=0.1)
+    with pytest.raises(TypeError, match="Trainer needs loss; it takes"):
+        Trainer(nn.Dense(2), optax.sgd(0.1))
 
 
 def test_a_loss_that_is_no_scalar_is_named_with_its_shape():

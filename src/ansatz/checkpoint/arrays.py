@@ -11,7 +11,7 @@ import jax
 
 from ansatz.checkpoint.contents import Contents
 from ansatz.checkpoint.formats import format_for, open_file
-from ansatz.core.errors import CheckpointError
+from ansatz.core.errors import CheckpointError, format_value
 from ansatz.core.foreign import to_numpy
 from ansatz.core.operators import ArrayOperators
 
@@ -117,6 +117,6 @@ def _as_array(name: str, value: Any) -> Any:
     array = to_numpy(value)
     if array.dtype.kind in "OSUMm":
         raise CheckpointError(
-            f"'{name}' is a {type(value).__name__}, not an array of numbers; nothing was saved"
+            f"'{name}' is {format_value(value)}, not an array of numbers; nothing was saved"
         )
     return array

@@ -185,7 +185,7 @@ class Opened:
         if _stamp(file) != self._stamp:
             file.close()
             raise CheckpointError(
-                f"{self.path!r} has changed since it was opened; nothing was loaded. Load it again."
+                f"{self.path!r} has changed since it was opened. Open or load it again."
             )
         return file
 
@@ -215,7 +215,7 @@ def read_plain(file: BinaryIO, entry: Entry, what: str) -> NDArray[Any]:
     raw = aligned(entry.nbytes)
     file.seek(entry.offset)
     if file.readinto(raw.data) != entry.nbytes:  # type: ignore[attr-defined]
-        raise CheckpointError(f"{what} is cut off; nothing was loaded")
+        raise CheckpointError(f"{what} is cut off; copy or download it again")
     return checked(raw.view(entry.dtype).reshape(entry.shape), what)
 
 

@@ -20,6 +20,7 @@ from ansatz.checkpoint import values
 from ansatz.checkpoint.contents import Contents, LazyArray, native
 from ansatz.checkpoint.dtypes import dtype_called, exact_stand_in
 from ansatz.checkpoint.formats import Format, format_for, open_file
+from ansatz.checkpoint.numpy_files import ONE
 from ansatz.checkpoint.rename import Rename
 from ansatz.checkpoint.source import Source, source_of
 from ansatz.checkpoint.ties import FORMAT, TIES, Alias, Ties, encode
@@ -126,16 +127,26 @@ class Prepared:
     ) -> Conversion:
         """Write the new file; see `convert`."""
         contents, row = self.contents, self.format
+        row.check(self.names, self.target)  # First: that `lossy` would not help.
         job = _Job(self.arrays, row, cast, progress)
         made = {name: job.array(name) for name in self.names}
         arrays = {name: array for name, array in made.items() if array is not None}
         metadata = job.metadata(contents, self.ties, arrays)
         if contents.ties and not row.keeps_metadata and not self.aliases:
             job.losses.append(f"{row.name} cannot tell ties: tied arrays are written as copies")
+        # As the reader will see them.
+        meant = arrays if row.keeps_names else {ONE: next(iter(arrays.values()))}
+        if meant.keys() != arrays.keys():
+            lost = f"'{self.names[0]}' is read as '{ONE}'"
+            job.losses.append(f"{row.name} has no place for names: {lost}")
         _check_no_loss(job.losses, contents.path, self.target, row, lossy=lossy)
-        row.save(self.target, arrays, metadata, verify=True)
+        ties = self.ties if row.keeps_metadata else {}
+
+        def verify(place: str) -> None:
+            _check_read_back(place, self.target, meant, ties)
+
+        row.save(self.target, arrays, metadata, verify=verify)
         job.tell_the_rest(self.nbytes)
-        _check_read_back(self.target, arrays, self.ties if row.keeps_metadata else {})
         nbytes = sum(array.nbytes for array in arrays.values())
         return Conversion(contents.path, self.target, len(arrays), nbytes, tuple(job.losses))
 
@@ -179,8 +190,8 @@ def _check_no_loss(
         shown = "\n".join(f"  {loss}" for loss in losses[:20])
         more = f"\n  and {len(losses) - 20} more" if len(losses) > 20 else ""
         raise CheckpointError(
-            f"{target!r} was not written: {row.name} cannot hold all of {source!r}:\n{shown}{more}"
-            "\nPass lossy=True (on the command line --lossy) to go on like this"
+            f"{target!r} was not written: {row.name} cannot hold all of {source!r}. Pass "
+            f"lossy=True (on the command line --lossy) to go on like this:\n{shown}{more}"
         )
 
 
@@ -307,9 +318,12 @@ def _says_the_same(source: Source, kept: str, alias: Alias) -> bool:
     return same and values.largest_difference(one, other) is None
 
 
-def _check_read_back(target: str, arrays: Mapping[str, LazyArray], ties: Ties) -> None:
-    """Names, shapes, dtypes and ties as the reader sees them; bytes were compared when written."""
-    contents = open_file(target)
+def _check_read_back(place: str, target: str, arrays: Mapping[str, LazyArray], ties: Ties) -> None:
+    """Names, shapes, dtypes and ties as the reader sees them, before an older file is replaced.
+
+    The bytes have been compared already.
+    """
+    contents = open_file(place)
 
     def described(arrays: Mapping[str, Any]) -> dict[str, str]:
         return {name: format_value(array) for name, array in arrays.items()}
@@ -328,6 +342,6 @@ def _check_read_back(target: str, arrays: Mapping[str, LazyArray], ties: Ties) -
     if wrong:
         more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
         raise CheckpointError(
-            f"{target!r} does not read back as what was written, so do not use it: "
-            f"{'; '.join(wrong[:3])}{more}"
+            f"{target!r} was not written, because it would not read back as what was meant: "
+            f"{'; '.join(wrong[:3])}{more}. An older file is left as it was."
         )

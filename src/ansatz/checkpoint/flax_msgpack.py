@@ -22,6 +22,7 @@ from ansatz.checkpoint.contents import Contents, Entry, Opened, check_shape, nat
 from ansatz.checkpoint.dtypes import EXTENSIONS, NUMPY
 from ansatz.checkpoint.writing import (
     DEEPEST,
+    Verify,
     check_gathered,
     check_length,
     keys_of,
@@ -200,7 +201,7 @@ def write(
     arrays: Mapping[str, Any],
     metadata: Mapping[str, str] | None = None,
     *,
-    verify: bool = False,
+    verify: Verify | None = None,
 ) -> None:
     """Write arrays as a nested dict that `flax.serialization` restores; `metadata` have no place.
 

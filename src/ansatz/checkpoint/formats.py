@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import errno
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -28,8 +28,8 @@ from ansatz.checkpoint import (
     torch_zip,
 )
 from ansatz.checkpoint.contents import Contents
-from ansatz.checkpoint.writing import Writer, check_texts
-from ansatz.core.errors import CheckpointError, did_you_mean
+from ansatz.checkpoint.writing import Verify, Writer, check_texts, keys_of
+from ansatz.core.errors import CheckpointError, did_you_mean, format_value
 
 Shape = tuple[int, ...]
 
@@ -40,6 +40,10 @@ def _as_it_is(name: str, shape: Shape, dtype: np.dtype[Any]) -> tuple[Shape | No
 
 def _nothing_against(name: str, array: Any) -> str:
     return ""
+
+
+def _any_names(names: Collection[str], path: str) -> None:
+    pass
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -53,10 +57,12 @@ class Format:
         write: writes arrays; `None` where files of this format are only read.
         holds: the dtypes that can be written.
         keeps_metadata: whether text metadata, and with them ties, can be written.
+        keeps_names: whether arrays have names; else there is one, which is read as `"0"`.
         fitted: for a name, a shape and a dtype, the shape that can be written instead, `None` if
             the array has to be left out, and what is lost by it, in a sentence; an empty one if
             nothing is.
         refusal: for a name and an array, why it cannot be written, or an empty text.
+        check: raises `CheckpointError` for names that cannot be in one file, which it gets.
     """
 
     name: str
@@ -65,8 +71,10 @@ class Format:
     write: Writer | None = None
     holds: frozenset[np.dtype[Any]] = frozenset()
     keeps_metadata: bool = False
+    keeps_names: bool = True
     fitted: Callable[[str, Shape, np.dtype[Any]], tuple[Shape | None, str]] = _as_it_is
     refusal: Callable[[str, Any], str] = _nothing_against
+    check: Callable[[Collection[str], str], object] = _any_names
 
     def save(
         self,
@@ -74,7 +82,7 @@ class Format:
         arrays: Mapping[str, Any],
         metadata: Mapping[str, str],
         *,
-        verify: bool = False,
+        verify: Verify | None = None,
     ) -> None:
         """Write arrays, after checking what holds for every format; see `Writer`."""
         assert self.write is not None
@@ -102,7 +110,13 @@ FORMATS: dict[str, Format] = {
             keeps_metadata=True,
         ),
         Format(
-            "npy", (".npy",), numpy_files.open_npy, numpy_files.write_npy, numpy_files.NUMPY_DTYPES
+            "npy",
+            (".npy",),
+            numpy_files.open_npy,
+            numpy_files.write_npy,
+            numpy_files.NUMPY_DTYPES,
+            keeps_names=False,
+            check=numpy_files.check_one,
         ),
         Format(
             "mxnet",
@@ -114,7 +128,14 @@ FORMATS: dict[str, Format] = {
             refusal=mxnet_params.refusal,
         ),
         Format("torch", (".pt", ".pth", ".bin", ".ckpt"), torch_zip.open_torch),
-        Format("keras-h5", (".h5", ".hdf5"), keras_h5.open_h5, keras_h5.write_h5, keras_h5.DTYPES),
+        Format(
+            "keras-h5",
+            (".h5", ".hdf5"),
+            keras_h5.open_h5,
+            keras_h5.write_h5,
+            keras_h5.DTYPES,
+            check=keras_h5.check_names,
+        ),
         Format("keras", (".keras",), keras_h5.open_keras),
         Format(
             "msgpack",
@@ -122,6 +143,7 @@ FORMATS: dict[str, Format] = {
             flax_msgpack.open_msgpack,
             flax_msgpack.write,
             flax_msgpack.DTYPES,
+            check=keys_of,
         ),
         Format(
             "orbax",
@@ -130,6 +152,7 @@ FORMATS: dict[str, Format] = {
             orbax_folder.write,
             orbax_folder.DTYPES,
             keeps_metadata=True,
+            check=keys_of,
         ),
         Format("onnx", (".onnx",), onnx_initializers.open_onnx),
         Format("gguf", (".gguf",), gguf.open_gguf),
@@ -149,6 +172,22 @@ _NEVER_WRITTEN = (".pickle", ".pkl")
 _SUFFIXES = {suffix: row for row in FORMATS.values() for suffix in row.suffixes}
 
 
+def path_of(given: str | os.PathLike[str]) -> str:
+    """The path of a file, as text.
+
+    Raises:
+        TypeError: it is none.
+    """
+    path: Any = given
+    if not isinstance(path, str | os.PathLike):
+        instead = "; pass its path, not an open file" if hasattr(path, "read") else ""
+        raise TypeError(
+            f"the path of a file is wanted, such as 'net.safetensors', got {format_value(path)}"
+            f"{instead}"
+        )
+    return os.fspath(path)
+
+
 def open_file(path: str | os.PathLike[str]) -> Contents:
     """Find out what a file of any format holds, without reading any array.
 
@@ -165,7 +204,7 @@ def open_file(path: str | os.PathLike[str]) -> Contents:
         >>> contents.format, contents.entries["w"].shape
         ('npz', (2, 3))
     """
-    name = os.fspath(path)
+    name = path_of(path)
     if os.path.isdir(name):
         orbax = orbax_folder.find(name)
         if orbax is not None:
@@ -218,6 +257,8 @@ def _not_there(name: str) -> OSError:
 
 def _instead_of(name: str) -> str:
     folder, base = os.path.split(name)
+    if "://" in name:
+        return "nothing is fetched from elsewhere; download the file, and give its path"
     if os.path.islink(name):
         return f"it is a link to what is not there, {os.readlink(name)!r}"
     if not os.path.isdir(folder or "."):
@@ -243,8 +284,8 @@ def _in_folder(folder: str) -> str:
     found = [name for name in _WHOLE if os.path.isfile(os.path.join(folder, name))]
     if not found:
         raise CheckpointError(
-            f"{folder!r} is a folder without {' or '.join(_WHOLE)}, and no checkpoint of Orbax; "
-            f"give the name of a file in it: {_checkpoints_in(folder)}"
+            f"{folder!r} is a folder with none of {', '.join(_WHOLE)}, and no checkpoint of Orbax; "
+            f"give the path of a file itself ({_checkpoints_in(folder)})"
         )
     return os.path.join(folder, found[0])
 
@@ -255,7 +296,7 @@ def format_for(path: str | os.PathLike[str]) -> Format:
     Raises:
         CheckpointError: the ending is that of a format that is only read, or of none.
     """
-    name = os.fspath(path)
+    name = path_of(path)
     suffix = os.path.splitext(os.path.normpath(name))[1].lower()
     row = _SUFFIXES.get(suffix, FORMATS["safetensors"])
     written = [s for other in FORMATS.values() if other.write for s in other.suffixes]

@@ -14,7 +14,7 @@ import dataclasses
 import io
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
@@ -32,7 +32,7 @@ from ansatz.checkpoint.contents import (
     native,
 )
 from ansatz.checkpoint.dtypes import EXTENSIONS, NUMPY
-from ansatz.checkpoint.writing import check_depth, check_gathered, not_as_written
+from ansatz.checkpoint.writing import Verify, check_depth, check_gathered, not_as_written
 from ansatz.core.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -289,7 +289,7 @@ def write_h5(
     arrays: Mapping[str, Any],
     metadata: Mapping[str, str] | None = None,
     *,
-    verify: bool = False,
+    verify: Verify | None = None,
 ) -> None:
     """Write a `.weights.h5` file that Keras loads, whole or not at all; `metadata` have no place.
 
@@ -298,8 +298,7 @@ def write_h5(
         arrays: by names such as `layers.dense.0`: the place of a layer in the model, then that of
             the weight in the layer, as `open_h5` gives them.
         metadata: not written.
-        verify: true to read back what was written, and to compare it, before it takes the place of
-            an older file.
+        verify: see `Writer`.
 
     Raises:
         CheckpointError: a name or dtype that Keras would not find again, or bytes that do not come
@@ -316,13 +315,26 @@ def write_h5(
                 made[datasets[key].path] = host.view(f"V{host.dtype.itemsize}") if low else host
                 if low:
                     made[datasets[key].path].attrs["dtype"] = host.dtype.name
-        for key, array in arrays.items() if verify else ():
-            back = _read(file, datasets[key], f"'{key}' in {name!r}")
-            if bytes_of(back) != bytes_of(array):
-                raise not_as_written(name)
+        if verify is not None:
+            for key, array in arrays.items():
+                back = _read(file, datasets[key], f"'{key}' in {name!r}")
+                if bytes_of(back) != bytes_of(array):
+                    raise not_as_written(name)
+            file.flush()
+            verify(file.name)
 
 
-def _place_of(key: str, array: Any, path: str) -> _Dataset:
+def check_names(names: Iterable[str], path: str) -> None:
+    """Refuse names under which Keras would not look for a weight.
+
+    Raises:
+        CheckpointError: one is no place of a weight in a layer.
+    """
+    for name in names:
+        _keys_of(name, path)
+
+
+def _keys_of(key: str, path: str) -> tuple[list[str], str]:
     *parents, last = key.split(".")
     sound = parents and last.isdecimal() and all(parents) and "/" not in key and "\0" not in key
     if not sound or "vars" in parents:
@@ -332,6 +344,11 @@ def _place_of(key: str, array: Any, path: str) -> _Dataset:
         )
     # The group `vars` is one level more.
     check_depth(key, [*parents, last], _MAX_DEPTH - 1, path)
+    return parents, last
+
+
+def _place_of(key: str, array: Any, path: str) -> _Dataset:
+    parents, last = _keys_of(key, path)
     if native(array.dtype) not in DTYPES:
         raise CheckpointError(f"{path!r} was not written: '{key}' has dtype {array.dtype}")
     check_gathered(key, array, path)

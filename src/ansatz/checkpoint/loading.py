@@ -12,12 +12,14 @@ from ansatz.checkpoint.report import LoadReport
 from ansatz.core import verbs
 from ansatz.core.module import Module
 from ansatz.core.paths import Selector
+from ansatz.core.spelling import hinted
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
 
 @verbs.provide("load")
+@hinted()
 def load(
     module: Module,
     path: str | os.PathLike[str],
@@ -90,6 +92,7 @@ def load(
 
 
 @verbs.provide("load_state_dict")
+@hinted()
 def load_state_dict(
     module: Module,
     mapping: Mapping[str, Any],

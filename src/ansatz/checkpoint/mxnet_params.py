@@ -41,7 +41,7 @@ from ansatz.checkpoint.contents import (
 )
 from ansatz.checkpoint.dtypes import EXTENSIONS, NUMPY
 from ansatz.checkpoint.sparse_indices import check_rising, rows_of
-from ansatz.checkpoint.writing import check_gathered, write_parts
+from ansatz.checkpoint.writing import Verify, check_gathered, write_parts
 from ansatz.core.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -266,7 +266,7 @@ def write(
     arrays: Mapping[str, Any],
     metadata: Mapping[str, str] | None = None,
     *,
-    verify: bool = False,
+    verify: Verify | None = None,
 ) -> None:
     """Write arrays to a `.params` file, whole or not at all; `metadata` have no place in it.
 

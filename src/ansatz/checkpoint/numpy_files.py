@@ -17,7 +17,7 @@ import math
 import os
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
@@ -38,6 +38,7 @@ from ansatz.checkpoint.contents import (
 from ansatz.checkpoint.dtypes import EXTENSIONS, NUMPY
 from ansatz.checkpoint.ties import FORMAT, decode
 from ansatz.checkpoint.writing import (
+    Verify,
     check_gathered,
     check_length,
     nbytes_of,
@@ -273,12 +274,25 @@ def _side(file: BinaryIO, member: zip_files.Member, path: str) -> dict[str, Any]
 # -- writing --------------------------------------------------------------------------------------
 
 
+def check_one(names: Collection[str], path: str) -> None:
+    """Refuse to write more, or less, than the one array of a `.npy` file.
+
+    Raises:
+        CheckpointError: there is not exactly one.
+    """
+    if len(names) != 1:
+        raise CheckpointError(
+            f"{path!r} was not written: a .npy file holds one array, not {len(names)}; use .npz, "
+            "or pick one: select='name' (on the command line --select name)"
+        )
+
+
 def write_npy(
     path: str | os.PathLike[str],
     arrays: Mapping[str, Any],
     metadata: Mapping[str, str] | None = None,
     *,
-    verify: bool = False,
+    verify: Verify | None = None,
 ) -> None:
     """Write one array to a `.npy` file, whole or not at all; `metadata` have no place.
 
@@ -286,10 +300,7 @@ def write_npy(
         CheckpointError: there is not exactly one, or its dtype is not NumPy's.
     """
     name = os.fspath(path)
-    if len(arrays) != 1:
-        raise CheckpointError(
-            f"{name!r} was not written: a .npy file holds one array, not {len(arrays)}; use .npz"
-        )
+    check_one(arrays, name)
     ((key, array),) = arrays.items()
     _check_writable(key, array, name)
     if native(array.dtype) not in NUMPY.values():
@@ -305,12 +316,12 @@ def write_npz(
     arrays: Mapping[str, Any],
     metadata: Mapping[str, str] | None = None,
     *,
-    verify: bool = False,
+    verify: Verify | None = None,
 ) -> None:
     """Write arrays to a `.npz` archive, whole or not at all; equal contents give equal bytes.
 
-    With `verify=True` what was written is read back, and its checksums compared, before it takes
-    the place of an older file.
+    With `verify` what was written is read back, and its checksums compared, before it takes the
+    place of an older file.
 
     Raises:
         CheckpointError: a name or dtype that the format cannot express, or bytes that do not come
@@ -330,8 +341,10 @@ def write_npz(
                 with archive.open(info, "w", force_zip64=large) as member:
                     member.write(_npy_header(array))
                     member.write(bytes_of(array))
-        if verify:
+        if verify is not None:
             _check_written(file, {**arrays, **side}, name)
+            file.flush()
+            verify(file.name)
 
 
 def _side_for(arrays: Mapping[str, Any], metadata: Mapping[str, str]) -> dict[str, Any]:

@@ -38,7 +38,7 @@ from ansatz.checkpoint.contents import (
 )
 from ansatz.checkpoint.dtypes import EXTENSIONS, NUMPY
 from ansatz.checkpoint.ties import FORMAT, decode
-from ansatz.checkpoint.writing import check_gathered, check_length, keys_of, not_as_written
+from ansatz.checkpoint.writing import Verify, check_gathered, check_length, keys_of, not_as_written
 from ansatz.core.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def _unchanged(folder: str, stamp: tuple[int, ...]) -> Iterator[None]:
         fault = error
     if _stamp(folder) != stamp:
         raise CheckpointError(
-            f"{folder!r} has changed since it was opened; nothing was loaded. Load it again."
+            f"{folder!r} has changed since it was opened. Open or load it again."
         ) from fault
     if fault is not None:
         raise fault
@@ -272,7 +272,7 @@ def write(
     arrays: Mapping[str, Any],
     metadata: Mapping[str, str] | None = None,
     *,
-    verify: bool = False,
+    verify: Verify | None = None,
 ) -> None:
     """Write a checkpoint that Orbax restores, whole or not at all.
 
@@ -304,10 +304,12 @@ def write(
         except Exception as error:  # tensorstore's errors are of many kinds.
             raise _as_system_error(error, name) from error
         _describe(folder, keys, dict(metadata or {}))
-        for key, array in arrays.items() if verify else ():
-            back = _read(_opened(str(folder), key, (True, False), context, key), key)
-            if bytes_of(back) != bytes_of(array):
-                raise not_as_written(name)
+        if verify is not None:
+            for key, array in arrays.items():
+                back = _read(_opened(str(folder), key, (True, False), context, key), key)
+                if bytes_of(back) != bytes_of(array):
+                    raise not_as_written(name)
+            verify(str(folder))
 
 
 def _check_replaceable(folder: Path) -> None:

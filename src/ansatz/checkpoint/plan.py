@@ -27,6 +27,7 @@ from ansatz.core.errors import CheckpointError, TraceError, format_shape
 from ansatz.core.module import Module
 from ansatz.core.paths import Selector
 from ansatz.core.shapes import merge_shapes
+from ansatz.core.spelling import hinted
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
@@ -173,8 +174,13 @@ class LoadPlan:
     def __repr__(self) -> str:
         return repr(self.report)
 
+    def _repr_html_(self) -> str:
+        """The same as a table, for notebooks."""
+        return self.report._repr_html_()
+
 
 @verbs.provide("plan_load")
+@hinted()
 def plan_load(
     module: Module,
     source: str | os.PathLike[str] | Mapping[str, Any],

@@ -17,7 +17,7 @@ import dataclasses
 import re
 from collections.abc import Callable, Mapping, Sequence
 from types import EllipsisType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ansatz.core.errors import CheckpointError, did_you_mean
 
@@ -161,7 +161,7 @@ def renaming(rename: Rename, known: Sequence[str], label: str) -> Callable[[str]
         CheckpointError: a mapping names what is not there.
     """
     single = isinstance(rename, Mapping | Rule) or callable(rename)
-    steps: Sequence[Step] = [rename] if single else rename  # type: ignore[list-item,assignment]
+    steps: Any = rename if isinstance(rename, list | tuple) and not single else [rename]
     functions: list[Callable[[str], New]] = []
 
     def so_far(name: str) -> New:

@@ -9,6 +9,7 @@ from typing import Literal, overload
 
 from ansatz.checkpoint.hints import prefix_hint
 from ansatz.core.errors import format_shape
+from ansatz.core.html import html_table
 
 Status = Literal[
     "match",
@@ -202,9 +203,17 @@ class LoadReport(Sequence[LoadRow]):
             lines.append("print(net.plan_load(...)), with the same arguments, shows all")
         return "\n".join(lines)
 
+    def _repr_html_(self) -> str:
+        """The same as a table, for notebooks."""
+        cells = _short_cells(self.rows) if self.done else _cells(self.rows)
+        return html_table(self.headline(), _HEADERS, cells, right=[False] * len(_HEADERS))
+
     def __repr__(self) -> str:
         table = self.table(everything=not self.done)
         return f"{self.headline()}\n{table}" if table else self.headline()
+
+
+_HEADERS = ("status", "path", "shape", "dtype", "note")
 
 
 def _is_guess(row: LoadRow) -> bool:

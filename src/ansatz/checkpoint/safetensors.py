@@ -30,7 +30,7 @@ from safetensors import SafetensorError, safe_open
 from ansatz.checkpoint import identify
 from ansatz.checkpoint.contents import Contents, Entry, Opened, check_shape, native
 from ansatz.checkpoint.ties import decode
-from ansatz.checkpoint.writing import check_gathered, check_texts, nbytes_of, write_parts
+from ansatz.checkpoint.writing import Verify, check_gathered, check_texts, nbytes_of, write_parts
 from ansatz.core.errors import CheckpointError
 
 DTYPES: dict[str, np.dtype[Any]] = {
@@ -172,7 +172,7 @@ def write(
     arrays: Mapping[str, Any],
     metadata: Mapping[str, str] | None = None,
     *,
-    verify: bool = False,
+    verify: Verify | None = None,
 ) -> None:
     """Write arrays to a safetensors file, whole or not at all.
 
@@ -181,8 +181,7 @@ def write(
         arrays: NumPy or JAX arrays of any layout by name; each is brought to the host only while
             it is written.
         metadata: text by name.
-        verify: true to read back what was written, and to compare it, before it takes the place of
-            an older file.
+        verify: see `Writer`.
 
     Raises:
         CheckpointError: a name or dtype that the format cannot express, or bytes that do not come

@@ -11,12 +11,19 @@ from ansatz.checkpoint.formats import Format, format_for
 from ansatz.checkpoint.ties import FORMAT, TIES, Alias, Ties, encode
 from ansatz.core import frame, verbs
 from ansatz.core.declared import materialize_all
-from ansatz.core.errors import CheckpointError, DeferredInitializationError, TraceError
+from ansatz.core.errors import (
+    CheckpointError,
+    DeferredInitializationError,
+    TraceError,
+    format_value,
+)
 from ansatz.core.module import Module
 from ansatz.core.paths import Selector
+from ansatz.core.spelling import hinted
 
 
 @verbs.provide("save")
+@hinted()
 def save(
     module: Module,
     path: str | os.PathLike[str],
@@ -84,6 +91,10 @@ def save(
 def _check_metadata_kept(
     target: Format, metadata: Mapping[str, str] | None, path: str | os.PathLike[str]
 ) -> None:
+    if not isinstance(metadata, Mapping | None):
+        raise TypeError(
+            f"metadata is text by name, {{'name': 'text'}}, got {format_value(metadata)}"
+        )
     if metadata and not target.keeps_metadata:
         raise CheckpointError(
             f"{os.fspath(path)!r} was not written: {target.name} cannot hold metadata; use "

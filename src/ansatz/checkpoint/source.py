@@ -14,7 +14,7 @@ from ansatz.checkpoint.contents import Contents, Described
 from ansatz.checkpoint.formats import open_file
 from ansatz.checkpoint.rename import Axes, New, Rename, order_of, renaming
 from ansatz.checkpoint.ties import Alias, Ties
-from ansatz.core.errors import CheckpointError, TraceError
+from ansatz.core.errors import CheckpointError, TraceError, format_value
 from ansatz.core.foreign import to_numpy
 from ansatz.core.operators import ArrayOperators
 
@@ -142,7 +142,7 @@ class Source:
             if new.name in entries:
                 raise CheckpointError(
                     f"'{entries[new.name].name}' and '{name}' in {self.label} are both renamed to "
-                    f"'{new.name}'; nothing was loaded"
+                    f"'{new.name}'; give each a name of its own, or None to leave one out"
                 )
             entries[new.name] = stored.turned(new.turns, self.label)
         return dataclasses.replace(
@@ -196,10 +196,11 @@ def from_mapping(mapping: Mapping[str, Any]) -> Source:
         CheckpointError: a name is not text, or a value is no array of numbers.
         TraceError: a value is a tracer.
     """
-    if not isinstance(mapping, Mapping):
+    given: Any = mapping
+    if not isinstance(given, Mapping):
         raise TypeError(
-            "a mapping from names to arrays is wanted, such as net.state_dict(), got "
-            f"{type(mapping).__name__}; to load a file use net.load(path)"
+            "the path of a file is wanted, such as 'net.safetensors', or a mapping from names to "
+            f"arrays, such as net.state_dict(); got {format_value(given)}{_instead(given)}"
         )
     arrays: dict[str, Any] = {}
     entries: dict[str, Stored] = {}
@@ -216,6 +217,13 @@ def from_mapping(mapping: Mapping[str, Any]) -> Source:
         return array if isinstance(array, jax.Array) else np.array(array, order="C")
 
     return Source("the state dict", "a state dict", entries, {}, (), fetch)
+
+
+def _instead(given: Any) -> str:
+    """What somebody meant who gave this for a file or a mapping."""
+    if hasattr(given, "read"):
+        return "; pass the path, not an open file"
+    return "; pass its state_dict()" if hasattr(given, "state_dict") else ""
 
 
 def _as_array(name: str, value: Any) -> Any:
@@ -242,6 +250,7 @@ def _as_array(name: str, value: Any) -> Any:
         ) from error
     if array.dtype.kind in "OSUMm":
         raise CheckpointError(
-            f"the value for '{name}' is a {type(value).__name__}, not an array of numbers"
+            f"the value for '{name}' is {format_value(value)}, not an array of numbers; leave it "
+            "out, or convert it"
         )
     return array

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, BinaryIO, Protocol
 
 import jax
@@ -19,6 +19,10 @@ DEEPEST = 64
 """How many keys may lead to an array in a tree."""
 
 
+Verify = Callable[[str], None]
+"""Called with the place of a new file before it takes its name; what it raises, keeps the old."""
+
+
 class Writer(Protocol):
     """Writes a file of one format."""
 
@@ -29,7 +33,7 @@ class Writer(Protocol):
         metadata: Mapping[str, str],
         /,
         *,
-        verify: bool = False,
+        verify: Verify | None = None,
     ) -> None:
         """Write arrays, whole or not at all.
 
@@ -37,8 +41,8 @@ class Writer(Protocol):
             path: the file.
             arrays: anything with a shape and a dtype that NumPy can make an array of, by name.
             metadata: text by name, where the format has a place for it.
-            verify: true to read back what was written, and to compare it, before it takes the
-                place of an older file.
+            verify: if given, what was written is read back and compared, and then this is called
+                with where it stands, before it takes the place of an older file.
 
         Raises:
             CheckpointError: the format cannot express something, or it does not come back as it
@@ -47,7 +51,7 @@ class Writer(Protocol):
 
 
 def write_parts(
-    path: str | os.PathLike[str], parts: Sequence[Any], *, verify: bool = False
+    path: str | os.PathLike[str], parts: Sequence[Any], *, verify: Verify | None = None
 ) -> None:
     """Write bytes and arrays one after the other, whole or not at all.
 
@@ -55,9 +59,8 @@ def write_parts(
         path: the file.
         parts: bytes, or arrays of any layout; each array is brought to the host only while it is
             written or compared.
-        verify: true to read back what was written, and to compare it, before it takes the place of
-            an older file. What the system says was written is on the disk without that; the bytes
-            that come back are mostly those that the system still holds in memory.
+        verify: see `Writer`. What the system says was written is on the disk without that; the
+            bytes that come back are mostly those that the system still holds in memory.
 
     Raises:
         CheckpointError: the bytes do not come back as they were written; an older file is left as
@@ -67,8 +70,9 @@ def write_parts(
     with replacing(path) as file:
         for part in parts:
             file.write(_raw(part))
-        if verify:
+        if verify is not None:
             _compare(file, parts, os.fspath(path))
+            verify(file.name)
 
 
 def _compare(file: BinaryIO, parts: Sequence[Any], path: str) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from ansatz.core import deferral
 from ansatz.core.cell import Cell
-from ansatz.core.errors import format_value
+from ansatz.core.errors import format_function, format_value
 from ansatz.core.node import Node
 
 _OPEN = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
@@ -67,7 +67,7 @@ class Arguments:
             )
             if not (numeric and deferral.is_array(leaf)):
                 name = _name_of(function, self, path)
-                raise TypeError(f"{name} of {_called(function)} is {_why_not(leaf)}")
+                raise TypeError(f"{name} of {format_function(function)} is {_why_not(leaf)}")
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Arguments) or self.key != other.key:
@@ -139,13 +139,6 @@ def _name_of(function: Callable[..., Any], arguments: Arguments, path: Any) -> s
     else:
         name = repr(names[index]) if index < len(names) else str(index)
     return f"argument {name}{jax.tree_util.keystr(path[2:])}"
-
-
-def _called(function: Any) -> str:
-    """What a function is known by."""
-    if isinstance(function, Node):
-        return type(function).__name__
-    return getattr(function, "__qualname__", None) or repr(function)
 
 
 def _why_not(leaf: Any) -> str:

@@ -29,7 +29,8 @@ class CallSite:
     """
 
     def __init__(self, node: Node, line: str, args: Any, kwargs: Any, error: Exception) -> None:
-        leaves = deferral.flatten((args, kwargs))[0]
+        # None too: a layer that forgot its return gives it to the next.
+        leaves = jax.tree.leaves((args, kwargs), is_leaf=_is_shown)
         inputs = _first([_describe(leaf) for leaf in leaves[: _INPUTS + 1]], _INPUTS, ", ")
         self._node = node
         self._call = f"{line}, called with ({inputs})"
@@ -73,6 +74,10 @@ class CallSite:
 
 def _first(parts: list[str], most: int, separator: str) -> str:
     return separator.join([*parts[:most], *(["…"] if len(parts) > most else [])])
+
+
+def _is_shown(leaf: Any) -> bool:
+    return leaf is None or deferral.is_holder(leaf)
 
 
 def _describe(leaf: Any) -> str:

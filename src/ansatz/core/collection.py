@@ -11,7 +11,7 @@ from ansatz.core.initialize import InitReport, initialize
 from ansatz.core.node import Node, standing_in
 from ansatz.core.parameter import Parameter
 from ansatz.core.paths import Selector, find, matches, names_of, warn_unmatched
-from ansatz.core.spelling import no_attribute
+from ansatz.core.spelling import hinted, no_attribute
 
 
 class ParameterDict(Mapping[str, Parameter]):
@@ -88,6 +88,7 @@ class ParameterDict(Mapping[str, Parameter]):
 
     # -- verbs --------------------------------------------------------------------------------
 
+    @hinted("the seed is a number: initialize(seed=0)")
     def initialize(
         self, init: Any = None, *, seed: int | None = None, force_reinit: bool = False
     ) -> InitReport:

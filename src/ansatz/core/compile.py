@@ -18,7 +18,7 @@ import functools
 import inspect
 import warnings
 import weakref
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any, overload
 
 import jax
@@ -28,7 +28,7 @@ from ansatz.core.arguments import Arguments
 from ansatz.core.cell import Cell
 from ansatz.core.closures import Closure
 from ansatz.core.deferral import Restart, is_under_way
-from ansatz.core.errors import RecompilationWarning, TraceError
+from ansatz.core.errors import RecompilationWarning, TraceError, format_function, format_value
 from ansatz.core.frame import at_top_level, current
 from ansatz.core.node import Node
 from ansatz.core.program import Outgrown, Plan, Program, debugging_nans
@@ -286,13 +286,33 @@ def jit(
         >>> bool(second < first)
         True
     """
-    names = (static_argnames,) if isinstance(static_argnames, str) else tuple(static_argnames)
+    names = _checked_names(static_argnames)
+    if not isinstance(donate, bool):
+        raise TypeError(
+            f"donate is True or False, for all cells that are written, got {format_value(donate)}"
+        )
+    if not (function is None or callable(function)):
+        raise TypeError(
+            f"jit compiles a function or a module, got {format_value(function)}; write az.jit(f), "
+            "and call what it returns"
+        )
     if function is None:
         return functools.partial(jit, static_argnames=names, donate=donate)
     if inspect.ismethod(function) and isinstance(function.__self__, Node):
         compiled = Compiled(function.__func__, names, donate)
         return BoundCompiled(compiled, function.__self__)
     return Compiled(function, names, donate)
+
+
+def _checked_names(given: Any) -> tuple[str, ...]:
+    listed = isinstance(given, Iterable) and not isinstance(given, str)
+    names = tuple(given) if listed else (given,)
+    if not all(isinstance(name, str) for name in names):
+        raise TypeError(
+            "static_argnames is the name of an argument, or a tuple of names, got "
+            f"{format_value(given)}"
+        )
+    return names
 
 
 def _positions(function: Any, names: frozenset[str]) -> frozenset[int]:
@@ -304,7 +324,8 @@ def _positions(function: Any, names: frozenset[str]) -> frozenset[int]:
     unknown = names.difference(parameters)
     if unknown and not open_ended:
         raise ValueError(
-            f"static_argnames names {sorted(unknown)}, but {function!r} takes {list(parameters)}"
+            f"static_argnames names {sorted(unknown)}, but {format_function(function)} takes "
+            f"{list(parameters)}"
         )
     positional = [
         name

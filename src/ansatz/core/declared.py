@@ -45,6 +45,7 @@ from ansatz.core.shapes import (
     strong,
     suggest_infer_shape,
 )
+from ansatz.core.spelling import hinted
 from ansatz.core.view import Viewed, as_array
 
 if TYPE_CHECKING:
@@ -279,6 +280,7 @@ class Declared(Cell, Viewed):
     def drop_grad(self) -> None:
         """Zero the gradient, where there is one."""
 
+    @hinted("the seed is a number: initialize(seed=0)")
     def initialize(
         self, init: Any = None, *, seed: int | None = None, force_reinit: bool = False
     ) -> None:
@@ -293,7 +295,7 @@ class Declared(Cell, Viewed):
             _warn_already_initialized(self.describe())
             return
         refuse_in_trace(self.describe(), self.has_value)
-        seed = random.seeds.next() if seed is None else seed
+        seed = random.seeds.next() if seed is None else random.as_seed(seed)
         planned = self.choose(None, seed, self.path)
         if init is not None:
             planned = Planned(

@@ -187,6 +187,25 @@ def is_under_way() -> bool:
     return any(isinstance(open_frame, TentativeFrame) for open_frame in frame.enclosing())
 
 
+def settle_by_example(module: Any, example: Any) -> None:
+    """Settle shapes by one input, or by a tuple of inputs.
+
+    Raises:
+        Exception: whatever the run raises; if a shape was given for an input, it says so.
+    """
+    inputs = example if isinstance(example, tuple) else (example,)
+    try:
+        module.settle_shapes(*inputs)
+    except Exception as error:
+        sizes = example if isinstance(example, tuple | list) else (example,)
+        if sizes and all(isinstance(size, int) for size in sizes):
+            error.add_note(
+                f"example={example!r} is taken for inputs, not for the shape of one; that is "
+                f"example=jax.ShapeDtypeStruct({tuple(sizes)}, 'float32')"
+            )
+        raise
+
+
 def flatten(tree: Any) -> tuple[list[Any], Any]:
     """`jax.tree.flatten`, with modules and cells as leaves."""
     leaves, treedef = jax.tree.flatten(tree, is_leaf=is_holder)

@@ -8,7 +8,7 @@ that a caller who does not know Ansatz would catch (`ValueError`, `TypeError`, �
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 __all__ = [
@@ -70,7 +70,7 @@ class TieError(AnsatzError, ValueError):
 
 
 class CheckpointError(AnsatzError, ValueError):
-    """A file or mapping does not fit the network; nothing was loaded."""
+    """A file cannot be read or written, or does not fit the network; nothing has changed."""
 
 
 class TraceError(AnsatzError, RuntimeError):
@@ -109,10 +109,16 @@ class RecompilationWarning(AnsatzWarning):
     """A compiled function is traced again and again because a module keeps changing."""
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """A hint such as `; did you mean '0.weight'?`, or an empty string where nothing is near."""
+def did_you_mean(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str:
+    """A hint such as `; did you mean '0.weight'?`, or an empty string where nothing is near.
+
+    Args:
+        name: what was asked for.
+        known: what there is.
+        cutoff: how alike two names have to be, from 0 to 1.
+    """
     known = list(known)
-    near = difflib.get_close_matches(name, known, n=2, cutoff=0.6)
+    near = difflib.get_close_matches(name, known, n=2, cutoff=cutoff)
     if not near:
         return ""
     near.sort(key=lambda found: difflib.SequenceMatcher(None, name, found).ratio(), reverse=True)
@@ -124,16 +130,26 @@ def format_shape(shape: Sequence[int | None] | None) -> str:
     return "unknown" if shape is None else str(tuple(shape))
 
 
+def format_function(function: Any) -> str:
+    """What a function is called, or the type of anything else that is called."""
+    return getattr(function, "__qualname__", None) or type(function).__name__
+
+
 def format_value(value: Any) -> str:
     """What was given: dtype and shape of an array, also of one that is traced, or the value."""
     shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
     if isinstance(shape, tuple) and dtype is not None:
         return f"{dtype}{list(shape)}"
+    if isinstance(value, Mapping):
+        keys = ", ".join(map(repr, list(value)[:_PARTS])) or "nothing"
+        more = ", …" if len(value) > _PARTS else ""
+        return f"a {type(value).__name__} with {keys}{more}"
     if isinstance(value, tuple | list):
         parts = ", ".join(map(format_value, value[:_PARTS]))
         more = ", …" if len(value) > _PARTS else ""
         return f"a {type(value).__name__} of {len(value)} ({parts}{more})"
-    return f"{repr(value)[:40]} of type {type(value).__name__}" if value is not None else "None"
+    text = " ".join(repr(value).split())[:40]  # A module, say, takes several lines.
+    return f"{text} of type {type(value).__name__}" if value is not None else "None"
 
 
 _PARTS = 4

@@ -104,7 +104,7 @@ def initialize(
             for cell, found in names_of(root).items()
             if isinstance(cell, Declared) and (only is None or cell in only)
         }
-        seed = random.seeds.next() if seed is None else int(seed)
+        seed = random.seeds.next() if seed is None else random.as_seed(seed)
         idle = dict.fromkeys(rules)
         decided_by: dict[Any, dict[Any, None]] = {}
         plans: dict[Declared, Planned] = {}
@@ -133,13 +133,14 @@ def initialize(
                 f"the rule {_spelled(selector)} sets nothing: every parameter that it selects is "
                 f"decided by {earlier}, which stands before it; the first rule wins",
                 UnmatchedRuleWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
             continue
         remark = ""
         if isinstance(selector, type):
             remark = " (a type selects what its modules leave open, the weights; use a glob else)"
-        warn_unmatched(selector, {found.path: None for found in names.values()}, remark)
+        known = {found.path: None for found in names.values()}
+        warn_unmatched(selector, known, remark, stacklevel=5)
     if default is not None and only is not None:
         _warn_unused(default, plans)
     if kept and not plans and init is not None:
@@ -147,7 +148,7 @@ def initialize(
             f"all {len(kept)} parameters of {type(root).__name__} are initialised already and "
             "keep their values; pass force_reinit=True to draw them again",
             AlreadyInitializedWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
     return InitReport(
         {found.path: _entry(cell, found.path, plans.get(cell)) for cell, found in names.items()},
@@ -168,7 +169,7 @@ def _warn_unused(default: Initializer, plans: Mapping[Declared, Planned]) -> Non
             "initialiser of its own, declared by its layer or given before, and a default yields "
             "to that. A rule is stronger: net.initialize({'*.bias': …})",
             UnmatchedRuleWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
 
 
@@ -202,7 +203,7 @@ def _matching(
             f" and differ: {_spelled(first)} gives {rules[first]!r}, {_spelled(other)} gives "
             f"{rules[other]!r} for '{others[0]}'. It is initialised once, by the first rule.",
             RuleConflictWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
     return winners, matched
 

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ansatz.core import sampling
-from ansatz.core.errors import InitializationError, did_you_mean, format_shape
+from ansatz.core.errors import InitializationError, did_you_mean, format_shape, format_value
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -400,6 +400,15 @@ def as_initializer(choice: Any) -> Initializer:
     if callable(choice):
         return FromFunction(choice)
     raise TypeError(
-        f"an initialiser is wanted, such as init.Normal(0.01), 'zeros' or a function "
-        f"f(key, shape, dtype); got {choice!r} of type {type(choice).__name__}"
+        "an initialiser is wanted, such as init.Normal(0.01), 'zeros' or a function "
+        f"f(key, shape, dtype); got {format_value(choice)}{_instead(choice)}"
     )
+
+
+def _instead(choice: Any) -> str:
+    """What somebody meant who gave this for an initialiser."""
+    if isinstance(choice, int | float):
+        return f"; one number everywhere is init.Constant({choice})"
+    if hasattr(choice, "shape") and hasattr(choice, "dtype"):
+        return "; an input that settles shapes is example=, and a seed is a number, seed=0"
+    return ""

@@ -21,12 +21,14 @@ from ansatz.core.errors import (
     StructureError,
     TraceError,
     format_shape,
+    format_value,
 )
 from ansatz.core.initialize import InitReport
 from ansatz.core.node import (
     Node,
     StandIn,
     cells_of,
+    children_first,
     declared_in,
     own_entries,
     standing_in,
@@ -35,7 +37,7 @@ from ansatz.core.node import (
 from ansatz.core.outline import outline
 from ansatz.core.parameter import Parameter, State
 from ansatz.core.paths import Selector, find, unreached
-from ansatz.core.spelling import check_options, hint_about_call, mismatch
+from ansatz.core.spelling import check_options, hint_about_call, hinted, mismatch
 
 Hook = Callable[..., Any]
 
@@ -234,10 +236,17 @@ class Module(Node):
         """This module and all below it, each distinct one once."""
         return (module for _, module in self.named_modules())
 
+    @hinted("the pure function of values is az.functional_call(net, state, x)")
     def apply(self, function: Callable[[Module], Any]) -> Self:
         """Call `function` on every module below and on this one, children first, each once."""
-        for module in _children_first(self, set()):
-            function(module)
+        if not callable(function):
+            raise TypeError(
+                f"apply calls a function on each module, got {format_value(function)}; the pure "
+                "function of values is az.functional_call(net, state, x)"
+            )
+        for node in children_first(self):
+            if isinstance(node, Module):
+                function(node)
         return self
 
     def get_submodule(self, path: str) -> Module:
@@ -307,6 +316,7 @@ class Module(Node):
             if isinstance(cell, State):
                 yield path, cell
 
+    @hinted("the seed is a number, and an input settles shapes: initialize(seed=0, example=x)")
     def initialize(
         self,
         init: Any = None,
@@ -338,7 +348,7 @@ class Module(Node):
             InitializationError: an initialiser cannot fill the parameter; nothing has changed.
         """
         if example is not None:
-            self.settle_shapes(*(example if isinstance(example, tuple) else (example,)))
+            deferral.settle_by_example(self, example)
         return initialization.initialize(self, init, seed=seed, force_reinit=force_reinit)
 
     def settle_shapes(self, *args: Any, **kwargs: Any) -> Self:
@@ -463,17 +473,6 @@ class Module(Node):
 
     def __dir__(self) -> list[str]:
         return [name for name in super().__dir__() if name.isidentifier()]
-
-
-def _children_first(node: Node, seen: set[int]) -> Iterator[Module]:
-    if id(node) in seen:
-        return
-    seen.add(id(node))
-    for _, entry in own_entries(node):
-        if isinstance(entry, Node):
-            yield from _children_first(entry, seen)
-    if isinstance(node, Module):
-        yield node
 
 
 def _refuse_flattening(module: Module) -> NoReturn:

@@ -239,6 +239,21 @@ def _walk(node: Node, prefix: str, around: tuple[Node, ...]) -> Iterator[tuple[s
             yield from _walk(entry, f"{path}.", around)
 
 
+def children_first(node: Node) -> Iterator[Node]:
+    """This node and all below it, each distinct one once, and none before those that it holds."""
+    return _children_first(node, set())
+
+
+def _children_first(node: Node, seen: set[int]) -> Iterator[Node]:
+    if id(node) in seen:
+        return
+    seen.add(id(node))
+    for _, entry in own_entries(node):
+        if isinstance(entry, Node):
+            yield from _children_first(entry, seen)
+    yield node
+
+
 def cells_of(node: Node) -> dict[Cell, str]:
     """Each distinct cell below `node` with its canonical path, in definition order."""
     return {cell: path for cell, (path, _) in _collected(node).items()}

@@ -112,7 +112,9 @@ _LISTED = 12
 """How many parameters a warning lists."""
 
 
-def warn_unmatched(selector: Selector, known: Mapping[str, Any], remark: str = "") -> None:
+def warn_unmatched(
+    selector: Selector, known: Mapping[str, Any], remark: str = "", *, stacklevel: int = 4
+) -> None:
     """Warn that a selector picked nothing."""
     text = getattr(selector, "pattern", selector)
     hint = ""
@@ -129,7 +131,7 @@ def warn_unmatched(selector: Selector, known: Mapping[str, Any], remark: str = "
     warnings.warn(
         f"the selector {text!r} matched no parameter{hint}{remark}; the parameters are: {listed}",
         UnmatchedRuleWarning,
-        stacklevel=4,
+        stacklevel=stacklevel,
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import weakref
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, cast
@@ -15,6 +17,7 @@ from ansatz.core.cell import Cell
 from ansatz.core.closures import Closure
 from ansatz.core.declared import Declared, materialize_all
 from ansatz.core.deferral import Restart, RestartableFrame, is_under_way, waiting_cells
+from ansatz.core.node import Node
 from ansatz.core.parameter import Parameter
 from ansatz.core.structure import Fingerprint
 
@@ -295,6 +298,13 @@ def _named(trace: Callable[..., Any], function: Callable[..., Any]) -> Callable[
     def traced(*args: Any) -> Any:
         return trace(*args)
 
+    own = inspect.signature(traced)
+    place: Any = function
+    while isinstance(place, functools.partial):
+        place = place.func
+    # JAX's messages tell where a function stands: where the user wrote it, not here.
+    forward = getattr(type(place), "forward", place) if isinstance(place, Node) else place
+    vars(traced).update(__wrapped__=forward, __signature__=own)
     traced.__name__ = traced.__qualname__ = getattr(function, "__name__", type(function).__name__)
     return traced
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import math
 import mmap
+import operator
 import os
 import secrets
 import sys
@@ -27,7 +28,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.random.bit_generator import ISeedSequence
 
-from ansatz.core.errors import InitializationError, format_shape
+from ansatz.core.errors import InitializationError, format_shape, format_value
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
@@ -252,6 +253,21 @@ class SeedStream:
 seeds = SeedStream()
 
 
+def as_seed(given: Any) -> int:
+    """A seed as it was given, if it is one.
+
+    Raises:
+        TypeError: it is not a whole number; a fraction would be cut, and two seeds be one.
+    """
+    try:
+        return operator.index(given)
+    except TypeError:
+        raise TypeError(
+            f"a seed is a whole number, such as 0, got {format_value(given)}"
+            + ("; keys of JAX are not needed" if hasattr(given, "dtype") else "")
+        ) from None
+
+
 def seed(root: int) -> None:
     """Make all later initialisation events reproducible.
 
@@ -270,4 +286,4 @@ def seed(root: int) -> None:
         >>> bool((a == nn.Linear(2, 3).weight.value).all())
         True
     """
-    seeds.reset(int(root))
+    seeds.reset(as_seed(root))

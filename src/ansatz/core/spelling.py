@@ -8,45 +8,55 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
 from ansatz.core.errors import did_you_mean
 
 _OPTIONS: Mapping[str, tuple[str, ...]] = {
-    "affine": ("use_weight",),
     "activation": ("nonlinearity",),
+    "affine": ("use_weight",),
     "alpha": ("negative_slope",),
     "bias": ("use_bias",),
     "bias_initializer": ("bias_init",),
     "center": ("use_bias",),
+    "criterion": ("loss",),
     "decoder_layer": ("layer",),
     "dilation_rate": ("dilation",),
     "dim": ("axis",),
     "distance_function": ("distance",),
     "donate_argnums": ("donate",),
+    "dtype": ("cast",),
     "elementwise_affine": ("use_weight",),
     "embed_dim": ("units",),
     "embedding_dim": ("features",),
     "embeddings_initializer": ("weight_init",),
     "encoder_layer": ("layer",),
     "epsilon": ("eps",),
+    "eval_data": ("validate",),
     "features": ("units", "channels", "out_features"),
+    "filename": ("path",),
     "filters": ("channels",),
+    "force_init": ("force_reinit",),
     "in_channels": ("channels",),
     "in_features": ("in_units",),
+    "initializer": ("init",),
     "input_dim": ("num_embeddings", "in_units"),
     "kernel_init": ("weight_init",),
-    "key_dim": ("head_units",),
     "kernel_initializer": ("weight_init",),
+    "key_dim": ("head_units",),
+    "log_input": ("from_logits",),
+    "log_target": ("log_targets",),
     "lora_alpha": ("alpha",),
+    "loss_fn": ("loss",),
+    "model": ("net",),
     "num_channels": ("channels",),
+    "num_epochs": ("epochs",),
     "num_features": ("channels",),
     "num_groups": ("groups",),
     "out_channels": ("channels",),
     "out_features": ("units",),
-    "log_input": ("from_logits",),
-    "log_target": ("log_targets",),
     "output_dim": ("features",),
     "p": ("rate", "power"),
     "padding_idx": ("padding_index",),
@@ -54,6 +64,7 @@ _OPTIONS: Mapping[str, tuple[str, ...]] = {
     "pool_size": ("kernel_size",),
     "pos_weight": ("positive_weight",),
     "r": ("rank",),
+    "rules": ("init",),
     "sample_weight": ("weights",),
     "scale": ("use_weight",),
     "sigma": ("std",),
@@ -63,30 +74,46 @@ _OPTIONS: Mapping[str, tuple[str, ...]] = {
     "stddev": ("sigma", "std"),
     "strides": ("stride",),
     "target_modules": ("select",),
+    "train_data": ("batches",),
     "units": ("hidden_size", "out_features"),
     "use_bias": ("bias",),
     "use_scale": ("use_weight",),
+    "val_data": ("validate",),
+    "validation_data": ("validate",),
+    "verbose": ("progress",),
     "weight": ("class_weights", "weights"),
     "weight_initializer": ("weight_init",),
+    "wrt": ("argnums",),
 }
 """Options elsewhere, and what a layer here may call the same thing."""
 
 _NEEDLESS: Mapping[str, str] = {
     "activation": "what it computes is fixed; an activation behind it is a layer: nn.ReLU()",
+    "allow_missing": "strict=False leaves what is missing as it is",
+    "assign": "leave it out: values are always put in place whole",
+    "callbacks": "a loop of one's own does what they do: loss = trainer.step(x, y)",
     "ctx": "values are made on JAX's default device; move them with jax.device_put",
     "device": "values are made on JAX's default device; move them with jax.device_put",
+    "dtype_source": "the dtype is that of the network; cast=True converts to it",
     "enable_nested_tensor": "leave it out",
     "gain": "that of Xavier is magnitude= here: 3 * gain**2, or gain**2 for 'gaussian'",
+    "ignore_extra": "strict=False leaves out what is unexpected",
     "in_features": "leave it out: the first input tells it",
     "inplace": "leave it out: arrays of JAX never change",
     "input_shape": "leave it out: the first input tells it",
     "layout": "it is batch_first= of recurrent layers (true is 'NTC'), and axis= of norms",
+    "learning_rate": "it is the optimizer's: optax.adam(1e-3)",
+    "map_location": "values go where those that they replace are; jax.device_put moves them",
+    "metrics": "trainer.fit(…, metrics={'accuracy': f}) and trainer.evaluate take it",
     "name": "a layer is called what the attribute that holds it is called",
     "reduce": "it is reduction=: 'mean', 'sum', 'none' or 'sample'",
     "return_sequences": "leave it out: the output has all steps, and y[:, -1] is the last",
     "return_state": "leave it out: recurrent layers always return (output, state)",
+    "rng": "the seed is a number: seed=0",
     "rngs": "leave it out: net.initialize(seed=0) draws every value",
     "size_average": "it is reduction=: 'mean', 'sum', 'none' or 'sample'",
+    "skip_mismatch": "it is on_shape='skip'",
+    "weights_only": "leave it out: nothing that is read is ever run",
 }
 """Options elsewhere that have no counterpart here, and why."""
 
@@ -118,41 +145,70 @@ _IN_CALLS: Mapping[str, str] = {
 _ON_DEVICE = "not needed: values are on JAX's default device; jax.device_put moves them"
 
 _ATTRIBUTES: Mapping[str, str] = {
+    "add_parameter": "self.weight = az.Parameter(shape)",
     "backward": "az.backward(loss_fn, net, x, y): gradients are those of a function",
     "begin_state": "not needed: layer(x) begins with zeros, layer(x, state) with a state",
-    "cast": "p.value.astype(dtype), or dtype= of the layers",
+    "bfloat16": "net.collect_params().cast('bfloat16'), or dtype='bfloat16' of the layers",
+    "bind": "az.functional_call(net, state, x)",
+    "buffers": "net.named_states()",
+    "build": "net.initialize(example=jax.ShapeDtypeStruct(shape, dtype))",
+    "call": "forward: def forward(self, x)",
+    "cast": "net.collect_params().cast(dtype), or dtype= of the layers",
+    "clone": "p.value, which never changes",
     "compile": "az.Trainer(net, optax.adam(1e-3), loss), which holds optimizer and loss",
     "copy_": "p.value = array",
     "cpu": "jax.device_put of its values",
     "cuda": _ON_DEVICE,
     "detach": "p.value, which does not hold gradients",
+    "device": _ON_DEVICE,
+    "double": "net.collect_params().cast('float64'), or dtype='float64' of the layers",
+    "evaluate": "az.Trainer(net, optax.adam(1e-3), loss).evaluate(batches)",
     "fill_": "p.data[:] = number",
     "fit": "az.Trainer(net, optax.adam(1e-3), loss).fit(batches, epochs)",
+    "float": "net.collect_params().cast('float32'), or dtype='float32' of the layers",
+    "get_layer": "net.get_submodule(path)",
     "get_weights": "net.state_dict()",
-    "half": "dtype='float16' of the layers",
+    "half": "net.collect_params().cast('float16'), or dtype='float16' of the layers",
     "hybridize": "az.jit(f)(net, x), where f is a function of the network",
     "init": "net.initialize(seed=0)",
+    "item": "p.value.item()",
     "kernel": "weight, with the outputs on its first axis",
+    "layers": "net.children(), or net.modules() for all below",
+    "list_ctx": _ON_DEVICE,
     "list_data": "p.value",
+    "list_grad": "p.grad",
+    "load_dict": "net.load_state_dict(mapping)",
     "load_parameters": "net.load(path)",
+    "load_weights": "net.load(path)",
     "name_scope": "not needed: paths come from attributes",
     "named_buffers": "net.named_states()",
+    "non_trainable_variables": "net.named_states(), and parameters that are frozen",
     "normal_": "init.normal_(p)",
     "numel": "p.size",
     "numpy": "numpy.asarray(p.value)",
     "params": "net.collect_params(); a parameter of one's own is self.weight = az.Parameter(shape)",
     "predict": "net.eval()(x)",
+    "register_backward_hook": "az.value_and_grad, which returns every gradient",
     "register_buffer": "self.mean = az.State(value)",
+    "register_full_backward_hook": "az.value_and_grad, which returns every gradient",
+    "register_module": "net.add_module(name, module)",
     "register_parameter": "self.weight = az.Parameter(shape)",
     "requires_grad": "p.trainable",
     "requires_grad_": "net.freeze(select) and net.unfreeze(select), or p.trainable = False",
     "reset_ctx": _ON_DEVICE,
+    "save_dict": "net.save(path)",
     "save_parameters": "net.save(path)",
+    "save_weights": "net.save(path)",
     "set_data": "p.value = array, or p.data[:] = number",
     "set_weights": "net.load_state_dict(values)",
+    "setattr": "p.trainable, p.grad_req or p.init of each: for p in net.parameters()",
+    "tabulate": "net.summary(x)",
     "to": _ON_DEVICE,
     "trainable_variables": "net.collect_params(lambda path, p: p.trainable)",
+    "trainable_weights": "net.collect_params(lambda path, p: p.trainable)",
     "uniform_": "init.uniform_(p, low, high)",
+    "variables": "net.state_dict()",
+    "weights": "net.collect_params()",
     "zero_": "init.zeros_(p)",
 }
 """Attributes of modules and parameters elsewhere, and what to write here."""
@@ -234,29 +290,48 @@ def hinted(hint: str = "") -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Make a function say what it takes, and what an option elsewhere is called here.
 
     Args:
-        hint: what to write instead, when it is given too many values, or a `batch_size`.
+        hint: what to write instead, when it is given too many or too few values, or a `batch_size`.
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
-        found = inspect.signature(function).parameters.values()
-        names = {p.name: None for p in found}
-        most = sum(p.kind is not p.KEYWORD_ONLY for p in found)
-        listed = ", ".join(name for name in names if name != "self")
+        found = [p for p in inspect.signature(function).parameters.values() if p.name != "self"]
+        bound = len(inspect.signature(function).parameters) - len(found)
+        names = tuple(p.name for p in found)
+        takes = ", ".join(map(_listed, found))
+        by_position = [p.name for p in found if p.kind not in (p.KEYWORD_ONLY, *_OPEN)]
+        required = [p.name for p in found if p.default is p.empty and p.kind not in _OPEN]
+        any_position = any(p.kind is p.VAR_POSITIONAL for p in found)
+        any_name = any(p.kind is p.VAR_KEYWORD for p in found)
+        most = sys.maxsize if any_position else len(by_position) + bound
+        least = len(required) + bound
         kind = function.__qualname__.removesuffix(".__init__")
+        advice = f"; {hint}" if hint else ""
 
         @functools.wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
-            for name in kwargs:
+            for name in () if any_name else kwargs:
                 if name not in names:
-                    error = unknown_option(kind, name, tuple(n for n in names if n != "self"))
-                    raise TypeError(f"{error}; {hint}") if hint and name == "batch_size" else error
+                    error = unknown_option(kind, name, names)
+                    raise TypeError(f"{error}{advice}") if name == "batch_size" else error
             if len(args) > most:
-                raise TypeError(f"{kind} takes ({listed})" + (f"; {hint}" if hint else ""))
+                raise TypeError(f"{kind} takes ({takes}){advice}")
+            if len(args) < least:
+                given = {*by_position[: max(len(args) - bound, 0)], *kwargs}
+                missing = [name for name in required if name not in given]
+                if missing:
+                    needs = " and ".join(missing)
+                    raise TypeError(f"{kind} needs {needs}; it takes ({takes}){advice}")
             return function(*args, **kwargs)
 
         return call
 
     return decorate
+
+
+def _listed(parameter: inspect.Parameter) -> str:
+    """A parameter as it stands in a list of what a function takes."""
+    stars = "*" * (_OPEN.index(parameter.kind) + 1) if parameter.kind in _OPEN else ""
+    return stars + parameter.name
 
 
 def unknown_option(kind: str, name: str, known: tuple[str, ...]) -> TypeError:
@@ -297,6 +372,8 @@ def hint_about_call(
                 f"an input is a tuple of {len(wrong[0])}, not an array; if it comes from a "
                 "recurrent layer, the output is its first part: nn.Lambda(lambda y: y[0])"
             )
+        if wrong and wrong[0] is None and args and args[0] is None:
+            return "its input is None, not an array; if a function or a layer gave it, return there"
         if wrong and wrong[0] is not None:
             return f"an input is a {type(wrong[0]).__name__}, not an array: jnp.asarray(x)"
     return ""
@@ -314,10 +391,12 @@ def mismatch(forward: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping
 def no_attribute(held_by: object, name: str, known: Iterable[str]) -> AttributeError:
     """The error about an attribute that is not there."""
     hint = ""
+    own = [other for other in known if not other.startswith("_")]
     if name in _ATTRIBUTES:
-        hint = f"; here it is {_ATTRIBUTES[name]}"
+        # `layers` may be another library's, or a slip for an attribute `layer` of one's own.
+        hint = f"; here it is {_ATTRIBUTES[name]}{did_you_mean(name, own, cutoff=0.9)}"
     elif not name.startswith("_"):
-        hint = did_you_mean(name, [other for other in known if not other.startswith("_")])
+        hint = did_you_mean(name, own)
     return AttributeError(
         f"{type(held_by).__name__} has no attribute {name!r}{hint}", name=name, obj=held_by
     )

@@ -40,11 +40,17 @@ def as_array(holder: Any, new: Any, dtype: Any) -> Any:
     """
     if isinstance(new, jax.Array | np.ndarray | np.generic):
         return new
-    array = to_numpy(new)
+    try:
+        array = to_numpy(new)
+    except ValueError as error:  # Rows of several lengths.
+        raise TypeError(
+            f"the value of {holder.describe()} is an array of numbers, which cannot be made of "
+            f"{format_value(new)}: {error}; nothing was changed"
+        ) from None
     if array.dtype.kind not in "biufcV":
         raise TypeError(
-            f"{holder.describe()} takes an array as its value, got a {type(new).__name__}; nothing "
-            "was changed"
+            f"the value of {holder.describe()} is an array of numbers, got {format_value(new)}; "
+            "nothing was changed"
         )
     if not np.can_cast(array.dtype, dtype, "same_kind"):
         return array
@@ -104,6 +110,13 @@ class DataView(ArrayOperators):
         held = self.holder.value
         check_index(self.holder, held.shape, index)
         return held[index]
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Only an error, for `p.data()` of Gluon, that says what to write."""
+        raise TypeError(
+            f"data of {self.holder.describe()} is an attribute, not a method: p.data is a view "
+            "that can be edited, p.value the array; both without parentheses, like p.grad"
+        )
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):

@@ -19,12 +19,12 @@ from rich.text import Text
 from ansatz.core import verbs
 from ansatz.core.declared import Declared, draw_values
 from ansatz.core.errors import PathError, did_you_mean
+from ansatz.core.html import html_table
 from ansatz.core.initializer import Derived
 from ansatz.core.module import Module
 from ansatz.core.parameter import Parameter
 from ansatz.core.paths import Selector, names_of
 from ansatz.inspect.difference import change_of
-from ansatz.inspect.html import html_table
 from ansatz.inspect.text import as_text
 
 if TYPE_CHECKING:

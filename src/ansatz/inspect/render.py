@@ -11,8 +11,8 @@ from typing import Any
 from rich.text import Text
 
 from ansatz.core.errors import format_shape
+from ansatz.core.html import html_table
 from ansatz.inspect.cost import Cost
-from ansatz.inspect.html import html_table
 from ansatz.inspect.outputs import calls_in_words
 from ansatz.inspect.rows import SummaryRow, Totals
 

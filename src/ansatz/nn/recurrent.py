@@ -21,11 +21,13 @@ class _OneState(RecurrentLayer):
 
         Args:
             x: shape `(batch, time, input_size)`, or as `batch_first` says; or without a batch.
-            state: the initial `h`, shape `(layers · directions, batch, hidden_size)`; zeros
-                without one.
+            state: the initial `h`, shape `(layers · directions, batch, hidden_size)`, floating;
+                zeros without one.
             lengths: how many steps of each sequence are valid, integers of shape `(batch,)`.
                 Outputs past the end are zero, the last state is that of the last valid step, and
-                the other direction begins there, as with PyTorch's packed sequences.
+                the other direction begins there, as with PyTorch's packed sequences. Numbers below
+                0 or past the last step are refused; where they are not known, under `jit`, they
+                count as 0 or as all steps.
 
         Returns:
             The outputs of the last layer, shape `(batch, time, directions · hidden_size)`, and the
@@ -214,10 +216,12 @@ class LSTM(RecurrentLayer):
         Args:
             x: shape `(batch, time, input_size)`, or as `batch_first` says; or without a batch.
             state: the initial `(h, c)`, shapes `(layers · directions, batch, size of h)` and
-                `(layers · directions, batch, hidden_size)`; zeros without one.
+                `(layers · directions, batch, hidden_size)`, floating; zeros without one.
             lengths: how many steps of each sequence are valid, integers of shape `(batch,)`.
                 Outputs past the end are zero, the last state is that of the last valid step, and
-                the other direction begins there, as with PyTorch's packed sequences.
+                the other direction begins there, as with PyTorch's packed sequences. Numbers below
+                0 or past the last step are refused; where they are not known, under `jit`, they
+                count as 0 or as all steps.
 
         Returns:
             The outputs of the last layer, shape `(batch, time, directions · size of h)`, and the

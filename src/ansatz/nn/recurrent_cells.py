@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import jax.numpy as jnp
 
 from ansatz.core.deferral import is_array
-from ansatz.core.errors import ShapeError, format_shape, format_value
+from ansatz.core.errors import DTypeError, ShapeError, format_shape, format_value
 from ansatz.core.initializer import BoundedUniform
 from ansatz.core.module import Module
 from ansatz.core.parameter import Parameter
@@ -323,6 +323,7 @@ def checked_state(layer: str, kind: str, state: Any) -> State | None:
 
     Raises:
         TypeError: it is something else.
+        DTypeError: it is of integers or truth values, which no state that came out can be.
     """
     if state is None:
         return None
@@ -334,4 +335,10 @@ def checked_state(layer: str, kind: str, state: Any) -> State | None:
             f"the initial state of {layer} is {expected}, or None for zeros; got "
             f"{format_value(state)}"
         )
+    for part in parts:
+        if not jnp.issubdtype(part.dtype, jnp.inexact):
+            raise DTypeError(
+                f"the state of {layer} is of floating-point numbers, got {format_value(part)}; "
+                "cast it: state.astype('float32')"
+            )
     return tuple(parts)

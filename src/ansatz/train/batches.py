@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import types
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -12,7 +13,8 @@ import numpy as np
 
 from ansatz.core import random
 from ansatz.core.deferral import is_array
-from ansatz.core.errors import ShapeError, format_value
+from ansatz.core.errors import ShapeError, format_function, format_value
+from ansatz.core.spelling import hinted
 from ansatz.train.errors import TrainingError
 
 Batch = tuple[Any, Any]
@@ -32,8 +34,13 @@ class Batches:
     def __init__(
         self, x: Any, y: Any, batch_size: int, *, shuffle: bool, seed: int | None, drop_last: bool
     ) -> None:
-        if batch_size < 1:
-            raise TrainingError(f"a batch holds at least one example, got batch_size={batch_size}")
+        size: Any = batch_size
+        if not isinstance(size, int | np.integer) or size < 1:
+            raise TrainingError(
+                f"a batch holds a whole number of examples, at least one, got batch_size={size!r}"
+            )
+        if not jax.tree.leaves(x):
+            raise TrainingError(f"batches are cut from arrays, got x={x!r}")
         self._data = tuple(jax.tree.map(_as_host_array, (x, y), is_leaf=_is_list))
         self._size = _common_length(self._data)
         if drop_last and self._size < batch_size:
@@ -42,7 +49,7 @@ class Batches:
                 f"{self._size} examples; take smaller batches or drop_last=False"
             )
         self.batch_size = batch_size
-        self.seed = random.seeds.next() if seed is None else int(seed)
+        self.seed = random.seeds.next() if seed is None else random.as_seed(seed)
         self.epoch = 0
         self._shuffle = shuffle
         self._drop_last = drop_last
@@ -78,6 +85,7 @@ class Batches:
         return f"Batches({self._size} examples, {len(self)} of {self.batch_size})"
 
 
+@hinted("batches(x, y, 32) cuts both along their first axis")
 def batches(
     x: Any,
     y: Any,
@@ -126,19 +134,19 @@ def begin(source: BatchSource, epoch: int, what: str) -> Iterator[Batch]:
     Raises:
         TrainingError: there is none, or one is not a pair `(x, y)`.
     """
+    given: Any = source
     if not isinstance(source, Iterable) and callable(source):
-        given: Any = source(epoch)
-    else:
-        given = source
+        _check_takes_epoch(source, what)
+        given = source(epoch)
     if is_array(given):
         raise TrainingError(
             f"the batches to {what} are pairs (x, y), got the array {format_value(given)}; cut "
             "arrays into batches by train.batches(x, y, batch_size)"
         )
-    if not isinstance(given, Iterable):
+    if not isinstance(given, Iterable) or isinstance(given, str | Mapping):
         raise TrainingError(
             f"the batches to {what} are an iterable of pairs (x, y), or a function from the epoch "
-            f"to one; got {type(given).__name__}. Arrays are cut by train.batches(x, y, batch_size)"
+            f"to one; got {format_value(given)}. Arrays are cut by train.batches(x, y, batch_size)"
         )
     found = False
     for batch in given:
@@ -151,6 +159,20 @@ def begin(source: BatchSource, epoch: int, what: str) -> Iterator[Batch]:
         yield batch[0], batch[1]
     if not found:
         raise TrainingError(_why_empty(given, epoch, what))
+
+
+def _check_takes_epoch(source: Callable[..., Any], what: str) -> None:
+    try:
+        signature = inspect.signature(source)
+    except ValueError:
+        return  # Written in C; only the call can tell.
+    try:
+        signature.bind(0)
+    except TypeError:
+        raise TrainingError(
+            f"a function that makes the batches to {what} is called with the epoch (0, 1, …), but "
+            f"{format_function(source)} takes {signature}: write lambda epoch: …"
+        ) from None
 
 
 def refuse_generator(source: BatchSource, epochs: int, what: str) -> None:

@@ -54,8 +54,9 @@ def fit(
     progress: bool,
 ) -> History:
     """Train for some epochs; see `Trainer.fit`."""
-    if epochs < 1:
-        raise TrainingError(f"epochs is at least 1, got {epochs}")
+    count: Any = epochs
+    if not isinstance(count, int | np.integer) or count < 1:
+        raise TrainingError(f"epochs is a whole number, at least 1, got {count!r}: epochs=5")
     refuse_generator(batches, epochs, "train on")
     if validate is not None:
         refuse_generator(validate, epochs, "validate on")
@@ -152,6 +153,7 @@ class _Losses:
             f"the loss is {fetched[first]} at step {self._before + batch} (epoch "
             f"{self._epoch + 1}, batch {batch}). A smaller learning rate or clipped gradients, "
             "optax.chain(optax.clip_by_global_norm(1.0), …), may help; "
+            "labels outside of the classes give NaN as well. "
             "jax.config.update('jax_debug_nans', True) finds the operation that makes a NaN.",
             NonFiniteLossWarning,
             stacklevel=7,

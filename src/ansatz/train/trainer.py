@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 import optax
 
 from ansatz.core import clock, deferral, frame
@@ -19,18 +16,14 @@ from ansatz.core.compile import Compiled, jit
 from ansatz.core.declared import materialize_all
 from ansatz.core.errors import (
     DeferredInitializationError,
-    DTypeError,
-    ShapeError,
     TraceError,
     format_value,
 )
-from ansatz.core.frame import Frame
 from ansatz.core.module import Module
 from ansatz.core.node import cells_of, declared_in
 from ansatz.core.parameter import Parameter
 from ansatz.core.paths import unreached
 from ansatz.core.spelling import hinted
-from ansatz.core.transform import value_and_grad
 from ansatz.train import fit as loop
 from ansatz.train import state as states
 from ansatz.train.batches import BatchSource, begin, example_count
@@ -40,8 +33,7 @@ from ansatz.train.metrics import Metric, average, measure
 from ansatz.train.mode import warn_in_evaluation
 from ansatz.train.ownership import Owner
 from ansatz.train.spelling import no_such_attribute
-
-Loss = Callable[[Any, Any], Any]
+from ansatz.train.step import Loss, as_transformation, check_loss, objective, train_step
 
 _MOST_EVALUATIONS = 16
 
@@ -86,12 +78,16 @@ class Trainer:
         (2, (1,))
     """
 
+    @hinted("az.Trainer(net, optax.adam(1e-3), loss), where loss(output, y) returns a scalar")
     def __init__(self, net: Module, optimizer: optax.GradientTransformation, loss: Loss) -> None:
         if not isinstance(net, Module):
-            raise TypeError(f"a trainer trains a module, got {type(net).__name__}")
-        _check_loss_signature(loss)
+            raise TypeError(
+                f"a trainer trains a module, got {format_value(net)}; pass the network: "
+                "az.Trainer(net, optimizer, loss)"
+            )
+        check_loss(loss)
         self._net = net
-        self._optimizer = _as_transformation(optimizer)
+        self._optimizer = as_transformation(optimizer)
         self._loss = loss
         self._state = Cell()
         self._trained: dict[str, tuple[Parameter, Any]] = {}
@@ -99,7 +95,7 @@ class Trainer:
         self._stamp = -1
         self._owner = Owner()
         self._knows_its_mode = False
-        whole = functools.partial(_train_step, net, self._state, self._optimizer, loss)
+        whole = functools.partial(train_step, net, self._state, self._optimizer, loss)
         whole.__name__ = "train_step"  # type: ignore[attr-defined]
         whole.__qualname__ = "Trainer.step"  # type: ignore[attr-defined]
         self._compiled = jit(whole, static_argnames="paths")
@@ -320,7 +316,7 @@ class Trainer:
         undo = _Undo(self)
         try:
             if any(cell.is_deferred for cell in declared_in(self._net)):
-                deferral.settle(functools.partial(_objective, self._net, self._loss), (x, y), {})
+                deferral.settle(functools.partial(objective, self._net, self._loss), (x, y), {})
             self._follow()
             loss: jax.Array = self._compiled(self._paths, x, y)
         except BaseException:
@@ -380,99 +376,6 @@ class _Undo:
             cell.write_outside(UNSET)
             cell.origin = origin
         clock.structure_changed()  # Modules and plans have taken the shapes for settled.
-
-
-def _train_step(
-    net: Module,
-    state: Cell,
-    optimizer: optax.GradientTransformationExtraArgs,
-    loss: Loss,
-    paths: tuple[str, ...],
-    x: Any,
-    y: Any,
-) -> jax.Array:
-    """One step on the parameters at `paths`, to which `state` belongs."""
-    standing = {path: cell for cell, path in cells_of(net).items()}
-    cells = {path: standing[path] for path in paths}
-
-    def objective(_: dict[str, Cell]) -> jax.Array:
-        return _objective(net, loss, x, y)
-
-    def objective_at(values: dict[str, jax.Array]) -> jax.Array:
-        with Frame({cells[path]: value for path, value in values.items()}):
-            return _objective(net, loss, x, y)
-
-    value, gradients = value_and_grad(objective)(cells)
-    values = {path: cell.value for path, cell in cells.items()}
-    updates, state.value = optimizer.update(
-        gradients,
-        state.value,
-        values,
-        # For those that ask: reduce_on_plateau, line searches, L-BFGS.
-        value=value,
-        grad=gradients,
-        value_fn=objective_at,
-    )
-    for path, new in optax.apply_updates(values, updates).items():
-        cells[path].value = new
-    return value  # type: ignore[no-any-return]
-
-
-def _objective(net: Module, loss: Loss, x: Any, y: Any) -> jax.Array:
-    output = net(*x) if isinstance(x, tuple) else net(x)
-    found = loss(output, y)
-    if not isinstance(found, jax.Array | np.ndarray | np.generic | float):
-        raise TrainingError(
-            f"the loss is a scalar array, but {_name(loss)} returned {format_value(found)}"
-        )
-    value = jnp.asarray(found)
-    if value.shape != ():
-        raise ShapeError(
-            f"the loss is one number for the whole batch, but {_name(loss)} returned an array of "
-            f"shape {value.shape}; take the mean: lambda output, y: loss(output, y).mean()"
-        )
-    if not jnp.issubdtype(value.dtype, jnp.floating):
-        raise DTypeError(
-            f"the loss is a real floating number, but {_name(loss)} returned {value.dtype}, which "
-            "has no gradient"
-        )
-    return value
-
-
-def _name(loss: Loss) -> str:
-    return getattr(loss, "__qualname__", None) or repr(loss)
-
-
-def _check_loss_signature(loss: Any) -> None:
-    """Find out now, not in the first step, that a loss cannot be called.
-
-    Raises:
-        TypeError: it is not a function of `(output, y)`.
-    """
-    if not callable(loss):
-        raise TypeError(f"the loss is a function loss(output, y), got {loss!r}")
-    try:
-        signature = inspect.signature(loss.forward if isinstance(loss, Module) else loss)
-    except ValueError:
-        return  # Written in C; only the call can tell.
-    try:
-        signature.bind(None, None)
-    except TypeError as error:
-        raise TypeError(
-            f"the loss is called as loss(output, y), but {_name(loss)}{signature} does not take "
-            f"that ({error}). Wrap it: lambda output, y: {_name(loss)}(…)"
-        ) from None
-
-
-def _as_transformation(optimizer: Any) -> optax.GradientTransformationExtraArgs:
-    if isinstance(optimizer, optax.MultiSteps):
-        optimizer = optimizer.gradient_transformation()
-    if not isinstance(optimizer, optax.GradientTransformation):
-        raise TypeError(
-            "the optimizer is an optax transformation such as optax.adam(1e-3), got "
-            f"{optimizer!r} of type {type(optimizer).__name__}"
-        )
-    return optax.with_extra_args_support(optimizer)
 
 
 def _why_nothing_to_train(net: Module) -> str:

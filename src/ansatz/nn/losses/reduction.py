@@ -28,7 +28,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ansatz.core.errors import ShapeError, format_shape
+from ansatz.core.errors import ShapeError, format_shape, format_value
 from ansatz.nn.precision import at_least_float32
 
 Reduction = Literal["mean", "sum", "none", "sample"]
@@ -39,8 +39,17 @@ _REDUCTIONS = ("mean", "sum", "none", "sample")
 
 
 def as_array(value: Any) -> Any:
-    """`value` if it is an array of any kind, else one made of it."""
-    return value if hasattr(value, "shape") else np.asarray(value)
+    """`value` if it is an array of any kind, else one made of it.
+
+    Raises:
+        TypeError: it is nothing of which one can be made, such as `None`.
+    """
+    if hasattr(value, "shape"):
+        return value
+    array = np.asarray(value)
+    if array.dtype.kind in "OSU":
+        raise TypeError(f"a loss compares arrays of numbers, got {format_value(value)}")
+    return array
 
 
 def check_shape(name: str, found: tuple[int, ...], expected: tuple[int, ...]) -> None:

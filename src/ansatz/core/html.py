@@ -29,7 +29,7 @@ def html_table(
         foot: lines below.
 
     Example:
-        >>> from ansatz.inspect.html import html_table
+        >>> from ansatz.core.html import html_table
         >>> "&lt;b&gt;" in html_table("net", ["path"], [["<b>"]], right=[False])
         True
     """
