@@ -42,9 +42,8 @@ def decoder(width):
     return nn.TransformerDecoder(layer, 2, nn.LayerNorm(width)).eval()
 
 
-def grouped(heads, kv_heads, **options):
-    # The width of the output is known; `width` is that of the inputs, which they tell.
-    return nn.MultiHeadAttention(8, heads, kv_heads=kv_heads, **options).eval()
+def grouped(width, heads, kv_heads, **options):
+    return nn.MultiHeadAttention(width, heads, kv_heads=kv_heads, **options).eval()
 
 
 # Our module, given its width or None, and how it is called.
@@ -82,9 +81,9 @@ OURS = {
     ),
     "encoder": (encoder, None),
     "decoder": (decoder, None),
-    "grouped heads": (lambda width: grouped(4, 2, use_bias=False), None),
+    "grouped heads": (lambda width: grouped(width, 4, 2, use_bias=False), None),
     "grouped heads, rotary and causal": (
-        lambda width: grouped(2, 1, rotary=nn.RotaryPositions(), causal=True),
+        lambda width: grouped(width, 2, 1, rotary=nn.RotaryPositions(), causal=True),
         None,
     ),
 }

@@ -129,7 +129,7 @@ class Dense(Module):
 
 
 class Linear(Dense):
-    """A fully connected layer in PyTorch's spelling: `y = x Wᵀ + b`.
+    """A fully connected layer in PyTorch's spelling, which `Dense` is in ours: `y = x Wᵀ + b`.
 
     Weight and bias are both drawn from U(±1/√in_features), as `torch.nn.Linear` does (written
     there as `kaiming_uniform_(a=√5)`). The default given to `initialize` replaces the weight's

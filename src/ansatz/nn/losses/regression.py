@@ -19,7 +19,9 @@ from ansatz.nn.sizes import checked_positive
 def l1_loss(
     predictions: Any, targets: Any, *, weights: Any = None, reduction: Reduction = "mean"
 ) -> jax.Array:
-    """The absolute error, `|predictions - targets|`.
+    """The absolute error, `|predictions - targets|`, as PyTorch's and Gluon's `L1Loss`.
+
+    Its derivative where the two are equal is 0, so a prediction that hits its target stays.
 
     Args:
         predictions: any shape.
