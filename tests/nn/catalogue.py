@@ -436,7 +436,7 @@ LAYERS = {
         for kind in ("EncoderLayer", "DecoderLayer", "Encoder", "Decoder")
     },
     **{
-        name: kept(lambda choose, shape, make=getattr(nn, name): make())
+        name: kept(lambda choose, shape, name=name: getattr(nn, name)())
         for name in (
             *("CELU", "ELU", "GELU", "SELU", "ReLU", "ReLU6", "LeakyReLU", "RReLU", "SiLU"),
             *("Swish", "HardSwish", "Mish", "Softplus", "Sigmoid", "HardSigmoid", "LogSigmoid"),
@@ -446,7 +446,7 @@ LAYERS = {
     },
     "Threshold": kept(lambda choose, shape: nn.Threshold(0.5, 2.0)),
     **{
-        name: kept(lambda choose, shape, make=getattr(nn, name): make(choose.one_of(0, -1)))
+        name: kept(lambda choose, shape, name=name: getattr(nn, name)(choose.one_of(0, -1)))
         for name in ("Softmax", "Softmin", "LogSoftmax")
     },
     **{name: gated(name) for name in ("GLU", "ReGLU", "GeGLU", "SwiGLU")},
