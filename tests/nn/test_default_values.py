@@ -67,7 +67,7 @@ def decoder_layer():
 
 
 # A layer, its inputs, and how the parameters start whose names end so: a constant if it is a whole
-# number or a fraction, the bound of a uniform distribution if it is not, or a distribution of scipy.
+# number or a fraction, the bound of a uniform distribution if not, or a distribution of scipy.
 CASES = {
     "Dense": (nn.Dense(40), [array(1, 50)], {"weight": fan_in(50), "bias": 0}),
     "Linear": (nn.Linear(None, 40), [array(1, 50)], {"weight": fan_in(50), "bias": fan_in(50)}),
