@@ -175,7 +175,22 @@ LARGE = [
     (init.Orthogonal(), (40, 9000)),
     (init.Sparse(0.3), (600, 1000)),
     (init.Xavier(), (600, 1000)),
+    (init.Normal(), (600_000,)),
+    (init.Uniform(), (60, 10_000)),
+    (init.TruncatedNormal(), (6, 10, 10_000)),
 ]
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, "float16"])
+@pytest.mark.parametrize(("initializer", "shape"), LARGE)
+def test_the_number_of_threads_does_not_change_a_bit_of_narrow_values(
+    monkeypatch, initializer, shape, dtype
+):
+    results = []
+    for threads in (1, 3):
+        monkeypatch.setattr(random, "_available_cores", lambda n=threads: n)
+        results.append(drawn(initializer, shape, seed=3, dtype=dtype))
+    assert results[0].tobytes() == results[1].tobytes()
 
 
 @pytest.mark.parametrize(("initializer", "shape"), LARGE)
@@ -189,7 +204,11 @@ def test_the_number_of_threads_does_not_change_a_bit(monkeypatch, initializer, s
         np.testing.assert_array_equal(result, results[0])
 
 
-@pytest.mark.parametrize(("initializer", "shape"), LARGE[:2])
+@pytest.mark.parametrize(
+    ("initializer", "shape"),
+    # These two are drawn as a whole; the test of all meshes, below, has them.
+    [case for case in LARGE if not isinstance(case[0], init.Orthogonal | init.Sparse)],
+)
 def test_a_shard_may_draw_its_blocks_alone(initializer, shape):
     spec = Spec(shape, np.dtype(np.float32), "weight")
     bound = random._bound(Job(initializer, spec, 3))

@@ -40,6 +40,45 @@ def decoder_layer(**options):
     return perturbed(nn.TransformerDecoderLayer(8, 2, 12, batch_first=True, **options))
 
 
+class GroupedHeads(nn.Module):
+    """Attention whose key heads serve groups of query heads, with rotary positions if asked for."""
+
+    def __init__(self, width, heads, kv_heads, *, bias=True, rotary=False, causal=False):
+        super().__init__()
+        self.heads, self.kv_heads, self.rotary, self.causal = heads, kv_heads, rotary, causal
+        size = width // heads
+        self.query = nn.Linear(width, width, bias)
+        self.key = nn.Linear(width, kv_heads * size, bias)
+        self.value = nn.Linear(width, kv_heads * size, bias)
+        self.out = nn.Linear(width, width, bias)
+
+    def forward(self, x, y=None):
+        y = x if y is None else y
+        q, k, v = (
+            part.unflatten(-1, (heads, -1)).transpose(1, 2)
+            for part, heads in (
+                (self.query(x), self.heads),
+                (self.key(y), self.kv_heads),
+                (self.value(y), self.kv_heads),
+            )
+        )
+        if self.rotary:
+            q, k = turned(q), turned(k)
+        y = nn.functional.scaled_dot_product_attention(
+            q, k, v, is_causal=self.causal, enable_gqa=True
+        )
+        return self.out(y.transpose(1, 2).flatten(2))
+
+
+def turned(x, base=10000.0):
+    """Su et al. 2021, "RoFormer", equation 13: feature `i` and feature `i + n / 2` as one number
+    of the complex plane, turned by the position times `base ** (-2 i / n)`."""
+    half = x.shape[-1] // 2
+    angles = torch.arange(x.shape[-2])[:, None] * base ** (-torch.arange(half) / half)
+    turned = torch.complex(x[..., :half], x[..., half:]) * torch.polar(torch.ones(()), angles)
+    return torch.cat([turned.real, turned.imag], -1)
+
+
 if __name__ == "__main__":
     # The fused path for inference pads and packs; what is asked for here is the formula.
     torch.backends.mha.set_fastpath_enabled(False)
@@ -102,4 +141,19 @@ if __name__ == "__main__":
     layer = nn.TransformerEncoderLayer(8, 2, 12, batch_first=True, norm_first=True)
     encoder = nn.TransformerEncoder(layer, 3, nn.LayerNorm(8), enable_nested_tensor=False)
     recorder.record("encoder", perturbed(encoder), x)
+    layer = nn.TransformerDecoderLayer(8, 2, 12, batch_first=True)
+    recorder.record(
+        "decoder",
+        perturbed(nn.TransformerDecoder(layer, 2, nn.LayerNorm(8))),
+        x,
+        y,
+        call=lambda module, x, y: module(x, y, **masked),
+    )
+    # Without rotary positions the derivative of the key's bias is zero, but for rounding.
+    recorder.record("grouped heads", perturbed(GroupedHeads(8, 4, 2, bias=False)), x, y)
+    recorder.record(
+        "grouped heads, rotary and causal",
+        perturbed(GroupedHeads(8, 2, 1, rotary=True, causal=True)),
+        x,
+    )
     recorder.save()

@@ -193,6 +193,27 @@ def more_margins(recorder):
     )
 
 
+def kinks(recorder):
+    """Errors of zero, and margins that are just kept."""
+    hit, signs = torch.tensor([1.0, -2.0, 0.0]), torch.tensor([1, -1, 1])
+    recorder.record("l1 kink", F.l1_loss, hit, hit)
+    recorder.record("smooth l1 kink", lambda p, t: F.smooth_l1_loss(p, t, beta=0.0), hit, hit)
+    recorder.record(
+        "hinge kink",
+        lambda x, s: F.margin_ranking_loss(x, torch.zeros(3), s, margin=0.0),
+        torch.zeros(3),
+        signs,
+    )
+    recorder.record(
+        "hinge embedding kink",
+        lambda x, s: F.hinge_embedding_loss(x, s, margin=1.0),
+        torch.tensor([1.0, 1.0, 2.0]),
+        -signs,
+    )
+    one, other = torch.eye(2), torch.eye(2).flip(0)
+    recorder.record("cosine embedding kink", F.cosine_embedding_loss, one, other, -torch.ones(2))
+
+
 if __name__ == "__main__":
     recorder = Recorder("losses")
     for family in (
@@ -203,6 +224,7 @@ if __name__ == "__main__":
         margins,
         connectionist,
         more_margins,
+        kinks,
     ):
         family(recorder)
     recorder.save()

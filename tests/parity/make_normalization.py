@@ -66,4 +66,6 @@ if __name__ == "__main__":
     recorder.record("LayerNorm half", nn.LayerNorm(32, elementwise_affine=False), half)
     recorder.record("RMSNorm half", nn.RMSNorm(32, elementwise_affine=False), half)
     recorder.record("BatchNorm half", nn.BatchNorm1d(32, affine=False), half)
+    volumes = 2 * torch.randn(2, 2, 2, 3, 2) + 1
+    recorder.record("InstanceNorm volumes", scrambled(nn.InstanceNorm3d(2, affine=True)), volumes)
     recorder.save()

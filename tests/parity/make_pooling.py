@@ -43,4 +43,11 @@ if __name__ == "__main__":
     recorder.record(
         "avg 2d divisor", nn.AvgPool2d(3, 2, 1, True, False, divisor_override=5), picture[:1, :1]
     )
+    for name, layer, x in (
+        ("global max 1d", nn.AdaptiveMaxPool1d(1), row),
+        ("global avg 1d", nn.AdaptiveAvgPool1d(1), row),
+        ("global max 3d", nn.AdaptiveMaxPool3d(1), volume),
+        ("global avg 3d", nn.AdaptiveAvgPool3d(1), volume),
+    ):
+        recorder.record(name, layer, x[:1, :2])
     recorder.save()

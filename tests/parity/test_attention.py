@@ -37,6 +37,15 @@ def encoder(width):
     return nn.TransformerEncoder(layer, 3, nn.LayerNorm(width)).eval()
 
 
+def decoder(width):
+    layer = nn.TransformerDecoderLayer(width, 2, 12)
+    return nn.TransformerDecoder(layer, 2, nn.LayerNorm(width)).eval()
+
+
+def grouped(width, heads, kv_heads, **options):
+    return nn.MultiHeadAttention(width, heads, kv_heads=kv_heads, **options).eval()
+
+
 # Our module, given its width or None, and how it is called.
 OURS = {
     "self-attention": (lambda width: attention(width, 2), self_attention()),
@@ -71,6 +80,12 @@ OURS = {
         lambda module, x, y: module(x, y, memory_key_mask=~LEFT_OUT),
     ),
     "encoder": (encoder, None),
+    "decoder": (decoder, None),
+    "grouped heads": (lambda width: grouped(width, 4, 2, use_bias=False), None),
+    "grouped heads, rotary and causal": (
+        lambda width: grouped(width, 2, 1, rotary=nn.RotaryPositions(), causal=True),
+        None,
+    ),
 }
 
 

@@ -113,6 +113,11 @@ OURS = {
     **{
         f"gaussian {full}": functools.partial(nn.gaussian_loss, full=full) for full in (False, True)
     },
+    "l1 kink": nn.l1_loss,
+    "smooth l1 kink": functools.partial(nn.smooth_l1_loss, beta=0.0),
+    "hinge kink": functools.partial(nn.hinge_loss, margin=0.0),
+    "hinge embedding kink": nn.hinge_embedding_loss,
+    "cosine embedding kink": nn.cosine_embedding_loss,
     "ctc": ctc,
     "ctc blank last": functools.partial(ctc, blank=-1),
 }

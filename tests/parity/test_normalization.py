@@ -25,6 +25,9 @@ OURS = {
     "InstanceNorm affine": lambda axis=1: nn.InstanceNorm(
         axis=axis, use_weight=True, use_bias=True
     ),
+    "InstanceNorm volumes": lambda axis=1: nn.InstanceNorm(
+        axis=axis, use_weight=True, use_bias=True
+    ),
     "GroupNorm images": lambda axis=1: nn.GroupNorm(2, axis=axis),
     "GroupNorm vectors": lambda: nn.GroupNorm(2),
     "GroupNorm not affine": lambda axis=1: nn.GroupNorm(
@@ -43,6 +46,14 @@ OURS = {
     "RMSNorm eps": lambda: nn.RMSNorm(5, eps=0.1),
     "RMSNorm half": lambda: nn.RMSNorm(use_weight=False),
 }
+SPELLED_AS_IN_PYTORCH = {
+    "BatchNorm vectors step 0": lambda: nn.BatchNorm1d(),
+    "BatchNorm images step 0": lambda: nn.BatchNorm2d(4),
+    "BatchNorm volumes step 0": lambda: nn.BatchNorm3d(2),
+    "InstanceNorm running affine step 0": lambda: nn.InstanceNorm1d(3, 1e-5, 0.3, True, True),
+    "InstanceNorm running step 0": lambda: nn.InstanceNorm2d(track_running_stats=True),
+    "InstanceNorm volumes": lambda: nn.InstanceNorm3d(affine=True),
+}
 CHANNELS_FIRST = [name for name in CASES if CASES[name].inputs[0].ndim > 2 and name[:1] in "BIG"]
 
 
@@ -55,6 +66,11 @@ def ours(name, **options):
 def test_a_norm_computes_what_pytorch_computes(name):
     tolerance = {"rtol": 2e-3, "atol": 5e-3} if "half" in name else {"atol": 2e-5}
     replay.check(CASES[name], ours(name), **tolerance)
+
+
+@pytest.mark.parametrize("name", SPELLED_AS_IN_PYTORCH)
+def test_a_norm_may_be_spelled_as_in_pytorch(name):
+    replay.check(CASES[name], SPELLED_AS_IN_PYTORCH[name](), atol=2e-5)
 
 
 @pytest.mark.parametrize(

@@ -39,8 +39,12 @@ OURS = {
     "adaptive avg 1d": options(nn.AdaptiveAvgPool1D, 5),
     "adaptive avg 2d": options(nn.AdaptiveAvgPool2D, (4, None)),
     "adaptive avg 3d": options(nn.AdaptiveAvgPool3D, 3),
+    "global max 1d": options(nn.GlobalMaxPool1D),
     "global max 2d": options(nn.GlobalMaxPool2D),
+    "global max 3d": options(nn.GlobalMaxPool3D),
+    "global avg 1d": options(nn.GlobalAvgPool1D),
     "global avg 2d": options(nn.GlobalAvgPool2D),
+    "global avg 3d": options(nn.GlobalAvgPool3D),
     "avg 2d divisor": options(nn.AvgPool2D, 3, 2, 1, ceil_mode=True, divisor_override=5),
 }
 SPELLED_AS_IN_PYTORCH = {
@@ -51,7 +55,11 @@ SPELLED_AS_IN_PYTORCH = {
     "avg 2d ceil exclude": lambda: nn.AvgPool2d((3, 4), (2, 3), 1, True, False),
     "avg 3d": lambda: nn.AvgPool3d(2, 2, 1),
     "avg 2d divisor": lambda: nn.AvgPool2d(3, 2, 1, True, False, 5),
+    "adaptive max 1d": lambda: nn.AdaptiveMaxPool1d(4),
     "adaptive max 2d": lambda: nn.AdaptiveMaxPool2d((3, 5)),
+    "adaptive max 3d": lambda: nn.AdaptiveMaxPool3d((2, None, 7)),
+    "adaptive avg 1d": lambda: nn.AdaptiveAvgPool1d(5),
+    "adaptive avg 2d": lambda: nn.AdaptiveAvgPool2d((4, None)),
     "adaptive avg 3d": lambda: nn.AdaptiveAvgPool3d(3),
 }
 

@@ -40,28 +40,21 @@ from ansatz.nn.activations import (
     CELU,
     ELU,
     GELU,
-    GLU,
     SELU,
-    GeGLU,
     HardShrink,
     HardSigmoid,
     HardSwish,
     HardTanh,
     LeakyReLU,
     LogSigmoid,
-    LogSoftmax,
     Mish,
-    ReGLU,
     ReLU,
     ReLU6,
     Sigmoid,
     SiLU,
-    Softmax,
-    Softmin,
     Softplus,
     SoftShrink,
     Softsign,
-    SwiGLU,
     Swish,
     Tanh,
     TanhShrink,
@@ -82,6 +75,15 @@ from ansatz.nn.adaptive_pooling import (
     GlobalMaxPool3D,
 )
 from ansatz.nn.attention import MultiHeadAttention
+from ansatz.nn.axis_activations import (
+    GLU,
+    GeGLU,
+    LogSoftmax,
+    ReGLU,
+    Softmax,
+    Softmin,
+    SwiGLU,
+)
 from ansatz.nn.batch_norm import BatchNorm
 from ansatz.nn.branches import Concurrent, Residual
 from ansatz.nn.containers import Sequential

@@ -100,6 +100,12 @@ class ELU(ActivationLayer, function=functions.elu):
 
     Args:
         alpha: minus the limit towards minus infinity.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from ansatz import nn
+        >>> print(nn.ELU()(jnp.array([-1.0, 2.0])).round(4))
+        [-0.6321  2.    ]
     """
 
     def __init__(self, alpha: float = 1.0) -> None:
@@ -113,6 +119,12 @@ class CELU(ActivationLayer, function=functions.celu):
 
     Args:
         alpha: minus the limit towards minus infinity.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from ansatz import nn
+        >>> print(nn.CELU(2.0)(jnp.array([-1.0, 2.0])).round(4))
+        [-0.7869  2.    ]
     """
 
     def __init__(self, alpha: float = 1.0) -> None:
@@ -123,6 +135,12 @@ class SELU(ActivationLayer, function=functions.selu):
     """`λ · ELU(x, α)`, with α = 1.67326… and λ = 1.05070…, which keeps mean 0 and variance 1.
 
     Source: Klambauer et al. 2017, "Self-normalizing neural networks", equation 2.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from ansatz import nn
+        >>> print(nn.SELU()(jnp.array([-1.0, 1.0])).round(4))
+        [-1.1113  1.0507]
     """
 
 
@@ -155,6 +173,12 @@ class SiLU(ActivationLayer, function=functions.silu):
 
     Source: Elfwing et al. 2017, "Sigmoid-weighted linear units", equation 7; Ramachandran et al.
     2017, "Searching for activation functions".
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from ansatz import nn
+        >>> print(nn.SiLU()(jnp.array([-1.0, 1.0])).round(4))
+        [-0.2689  0.7311]
     """
 
 
@@ -165,6 +189,12 @@ class Swish(ActivationLayer, function=functions.swish):
 
     Args:
         beta: how sharp the bend is.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from ansatz import nn
+        >>> print(nn.Swish(2.0)(jnp.array([-1.0, 1.0])).round(4))
+        [-0.1192  0.8808]
     """
 
     def __init__(self, beta: float = 1.0) -> None:
@@ -175,6 +205,12 @@ class HardSwish(ActivationLayer, function=functions.hard_swish):
     """`x · relu6(x + 3) / 6`, a piecewise SiLU.
 
     Source: Howard et al. 2019, "Searching for MobileNetV3", section 5.2.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from ansatz import nn
+        >>> print(nn.HardSwish()(jnp.array([-4.0, 1.5, 3.0])))
+        [-0.    1.125  3.   ]
     """
 
 
@@ -182,6 +218,12 @@ class Mish(ActivationLayer, function=functions.mish):
     """`x · tanh(softplus(x))`.
 
     Source: Misra 2019, "Mish: a self regularized non-monotonic activation function", equation 1.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from ansatz import nn
+        >>> print(nn.Mish()(jnp.array([-1.0, 1.0])).round(4))
+        [-0.3034  0.8651]
     """
 
 
@@ -196,6 +238,12 @@ class Softplus(ActivationLayer, function=functions.softplus):
 
     Raises:
         ValueError: `beta` is not positive.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from ansatz import nn
+        >>> print(nn.Softplus()(jnp.array([0.0, 100.0])).round(4))
+        [  0.6931 100.    ]
     """
 
     def __init__(self, beta: float = 1.0) -> None:
@@ -205,9 +253,17 @@ class Softplus(ActivationLayer, function=functions.softplus):
 class Threshold(ActivationLayer, function=functions.threshold):
     """`x` where it is above `threshold`, else `value`.
 
+    Source: the equation.
+
     Args:
         threshold: what has to be passed.
         value: what stands in its place.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from ansatz import nn
+        >>> print(nn.Threshold(1.0, 9.0)(jnp.array([1.0, 2.0])))
+        [9. 2.]
     """
 
     def __init__(self, threshold: float, value: float) -> None:
@@ -215,26 +271,62 @@ class Threshold(ActivationLayer, function=functions.threshold):
 
 
 class Sigmoid(ActivationLayer, function=functions.sigmoid):
-    """`1 / (1 + exp(-x))`."""
+    """`1 / (1 + exp(-x))`.
+
+    Source: Rumelhart, Hinton & Williams 1986, "Learning representations by back-propagating
+    errors", equation 2.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from ansatz import nn
+        >>> print(nn.Sigmoid()(jnp.array([0.0, 100.0])))
+        [0.5 1. ]
+    """
 
 
 class HardSigmoid(ActivationLayer, function=functions.hard_sigmoid):
     """`relu6(x + 3) / 6`, a piecewise linear sigmoid.
 
     Source: Howard et al. 2019, "Searching for MobileNetV3", section 5.2.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from ansatz import nn
+        >>> print(nn.HardSigmoid()(jnp.array([-3.0, 0.0, 1.5])))
+        [0.   0.5  0.75]
     """
 
 
 class LogSigmoid(ActivationLayer, function=functions.log_sigmoid):
-    """`log(1 / (1 + exp(-x)))`, which does not overflow."""
+    """`log(1 / (1 + exp(-x)))`, which does not overflow.
+
+    Source: the equation.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from ansatz import nn
+        >>> print(nn.LogSigmoid()(jnp.array([-100.0, 0.0])).round(4))
+        [-100.       -0.6931]
+    """
 
 
 class Tanh(ActivationLayer, function=functions.tanh):
-    """The hyperbolic tangent."""
+    """The hyperbolic tangent.
+
+    Source: LeCun et al. 1998, "Efficient backprop", section 4.4.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from ansatz import nn
+        >>> print(nn.Tanh()(jnp.array([0.0, 1.0])).round(4))
+        [0.     0.7616]
+    """
 
 
 class HardTanh(ActivationLayer, function=functions.hard_tanh):
     """`x` between two bounds, the nearer bound outside; the derivative at the bounds is 0.
+
+    Source: Collobert 2004, "Large scale machine learning", section 6.2.
 
     Args:
         minimum: the lower bound.
@@ -242,6 +334,12 @@ class HardTanh(ActivationLayer, function=functions.hard_tanh):
 
     Raises:
         ValueError: `minimum` is not below `maximum`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from ansatz import nn
+        >>> print(nn.HardTanh()(jnp.array([-2.0, 0.5, 2.0])))
+        [-1.   0.5  1. ]
     """
 
     def __init__(self, minimum: float = -1.0, maximum: float = 1.0) -> None:
@@ -253,7 +351,17 @@ class HardTanh(ActivationLayer, function=functions.hard_tanh):
 
 
 class Softsign(ActivationLayer, function=functions.softsign):
-    """`x / (1 + |x|)`."""
+    """`x / (1 + |x|)`.
+
+    Source: Turian, Bergstra & Bengio 2009, "Quadratic features and deep architectures for
+    chunking".
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from ansatz import nn
+        >>> print(nn.Softsign()(jnp.array([-1.0, 3.0])))
+        [-0.5   0.75]
+    """
 
 
 class HardShrink(ActivationLayer, function=functions.hard_shrink):
@@ -266,6 +374,12 @@ class HardShrink(ActivationLayer, function=functions.hard_shrink):
 
     Raises:
         ValueError: `bound` is negative.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from ansatz import nn
+        >>> print(nn.HardShrink()(jnp.array([0.5, 0.75])))
+        [0.   0.75]
     """
 
     def __init__(self, bound: float = 0.5) -> None:
@@ -284,6 +398,12 @@ class SoftShrink(ActivationLayer, function=functions.soft_shrink):
 
     Raises:
         ValueError: `bound` is negative.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from ansatz import nn
+        >>> print(nn.SoftShrink()(jnp.array([0.5, 0.75])))
+        [0.   0.25]
     """
 
     def __init__(self, bound: float = 0.5) -> None:
@@ -293,116 +413,13 @@ class SoftShrink(ActivationLayer, function=functions.soft_shrink):
 
 
 class TanhShrink(ActivationLayer, function=functions.tanh_shrink):
-    """`x - tanh(x)`."""
+    """`x - tanh(x)`.
 
-
-class Softmax(ActivationLayer, function=functions.softmax):
-    """`exp(x) / Σ exp(x)` along one axis; low precision is summed in float32.
-
-    A loss wants the logits instead: `nn.softmax_cross_entropy` takes the logarithm stably.
-
-    Args:
-        axis: the axis that sums to one.
+    Source: the equation.
 
     Example:
         >>> import jax.numpy as jnp
         >>> from ansatz import nn
-        >>> print(nn.Softmax()(jnp.log(jnp.array([1.0, 3.0]))))
-        [0.25 0.75]
+        >>> print(nn.TanhShrink()(jnp.array([0.0, 1.0])).round(4))
+        [0.     0.2384]
     """
-
-    def __init__(self, axis: int = -1) -> None:
-        super().__init__(axis=axis)
-
-
-class Softmin(ActivationLayer, function=functions.softmin):
-    """`exp(-x) / Σ exp(-x)` along one axis; low precision is summed in float32.
-
-    Args:
-        axis: the axis that sums to one.
-    """
-
-    def __init__(self, axis: int = -1) -> None:
-        super().__init__(axis=axis)
-
-
-class LogSoftmax(ActivationLayer, function=functions.log_softmax):
-    """`x - log Σ exp(x)` along one axis; low precision is summed in float32.
-
-    Args:
-        axis: the axis whose exponentials sum to one.
-    """
-
-    def __init__(self, axis: int = -1) -> None:
-        super().__init__(axis=axis)
-
-
-class GLU(ActivationLayer, function=functions.glu):
-    """`a · sigmoid(b)`, with `a` the first half of `x` along `axis` and `b` the second.
-
-    Source: Dauphin et al. 2016, "Language modeling with gated convolutional networks", equation 1.
-
-    Args:
-        axis: the axis that is halved; even.
-
-    Raises:
-        ShapeError: when called, if the axis does not exist or is odd.
-    """
-
-    def __init__(self, axis: int = -1) -> None:
-        super().__init__(axis=axis)
-
-
-class ReGLU(ActivationLayer, function=functions.reglu):
-    """`a · relu(b)`, with `a` the first half of `x` along `axis` and `b` the second.
-
-    Source: Shazeer 2020, "GLU variants improve transformer", equation 5.
-
-    Args:
-        axis: the axis that is halved; even.
-
-    Raises:
-        ShapeError: when called, if the axis does not exist or is odd.
-    """
-
-    def __init__(self, axis: int = -1) -> None:
-        super().__init__(axis=axis)
-
-
-class GeGLU(ActivationLayer, function=functions.geglu):
-    """`a · gelu(b)`, with `a` the first half of `x` along `axis` and `b` the second.
-
-    Source: Shazeer 2020, "GLU variants improve transformer", equation 5.
-
-    Args:
-        axis: the axis that is halved; even.
-
-    Raises:
-        ShapeError: when called, if the axis does not exist or is odd.
-    """
-
-    def __init__(self, axis: int = -1) -> None:
-        super().__init__(axis=axis)
-
-
-class SwiGLU(ActivationLayer, function=functions.swiglu):
-    """`a · silu(b)`, with `a` the first half of `x` along `axis` and `b` the second.
-
-    Source: Shazeer 2020, "GLU variants improve transformer", equation 5.
-
-    Args:
-        axis: the axis that is halved; even.
-
-    Raises:
-        ShapeError: when called, if the axis does not exist or is odd.
-
-    Example:
-        >>> import jax.numpy as jnp
-        >>> from ansatz import nn
-        >>> feed_forward = nn.Sequential(nn.Dense(2 * 32), nn.SwiGLU(), nn.Dense(8))
-        >>> feed_forward(jnp.ones((4, 8))).shape
-        (4, 8)
-    """
-
-    def __init__(self, axis: int = -1) -> None:
-        super().__init__(axis=axis)

@@ -136,6 +136,8 @@ class AdaptiveMaxPool1D(AdaptiveMaxPoolBase):
     Window `i` of `m` over `n` cells reaches from `⌊i n / m⌋` up to, but not including,
     `⌈(i + 1) n / m⌉`, as in PyTorch.
 
+    Source: He et al. 2014, "Spatial pyramid pooling in deep convolutional networks", section 2.
+
     Args:
         output_size: how many windows there are along the axis; `None`
             leaves an axis as it is.
@@ -161,6 +163,8 @@ class AdaptiveMaxPool2D(AdaptiveMaxPoolBase):
 
     Window `i` of `m` over `n` cells reaches from `⌊i n / m⌋` up to, but not including,
     `⌈(i + 1) n / m⌉`, as in PyTorch.
+
+    Source: He et al. 2014, "Spatial pyramid pooling in deep convolutional networks", section 2.
 
     Args:
         output_size: how many windows there are along each axis, one number or one for each; `None`
@@ -188,6 +192,8 @@ class AdaptiveMaxPool3D(AdaptiveMaxPoolBase):
     Window `i` of `m` over `n` cells reaches from `⌊i n / m⌋` up to, but not including,
     `⌈(i + 1) n / m⌉`, as in PyTorch.
 
+    Source: He et al. 2014, "Spatial pyramid pooling in deep convolutional networks", section 2.
+
     Args:
         output_size: how many windows there are along each axis, one number or one for each; `None`
             leaves an axis as it is.
@@ -213,6 +219,8 @@ class AdaptiveAvgPool1D(AdaptiveAvgPoolBase):
 
     Window `i` of `m` over `n` cells reaches from `⌊i n / m⌋` up to, but not including,
     `⌈(i + 1) n / m⌉`, as in PyTorch.
+
+    Source: He et al. 2014, "Spatial pyramid pooling in deep convolutional networks", section 2.
 
     Args:
         output_size: how many windows there are along the axis; `None`
@@ -240,6 +248,8 @@ class AdaptiveAvgPool2D(AdaptiveAvgPoolBase):
     Window `i` of `m` over `n` cells reaches from `⌊i n / m⌋` up to, but not including,
     `⌈(i + 1) n / m⌉`, as in PyTorch.
 
+    Source: He et al. 2014, "Spatial pyramid pooling in deep convolutional networks", section 2.
+
     Args:
         output_size: how many windows there are along each axis, one number or one for each; `None`
             leaves an axis as it is.
@@ -265,6 +275,8 @@ class AdaptiveAvgPool3D(AdaptiveAvgPoolBase):
 
     Window `i` of `m` over `n` cells reaches from `⌊i n / m⌋` up to, but not including,
     `⌈(i + 1) n / m⌉`, as in PyTorch.
+
+    Source: He et al. 2014, "Spatial pyramid pooling in deep convolutional networks", section 2.
 
     Args:
         output_size: how many windows there are along each axis, one number or one for each; `None`

@@ -177,7 +177,7 @@ class Sequential(Container):
     """
 
     def forward(self, x: Any) -> Any:
-        """What the last layer makes of what the layers before it made of `x`."""
+        """What the last layer makes of what the layers before made of `x`, in its shape."""
         for layer in self._layers():
             x = layer(x)
         return x

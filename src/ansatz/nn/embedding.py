@@ -32,6 +32,8 @@ class Embedding(Module):
     fed by one input for each row (a one-hot vector stands behind the integer), so the fan-in is
     `num_embeddings`.
 
+    Source: Bengio et al. 2003, "A neural probabilistic language model", section 2.
+
     Args:
         num_embeddings: how many integers there are.
         features: the width of a vector.

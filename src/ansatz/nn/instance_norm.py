@@ -48,7 +48,7 @@ class InstanceNorm(RunningNorm):
         bias: shape `(channels,)`, or `None`.
         running_mean: a state of shape `(channels,)`, or `None`.
         running_var: a state of shape `(channels,)`, or `None`.
-        num_batches_tracked: a state, how many batches were seen, or `None`.
+        num_batches_tracked: a state, how many batches were seen, or `None`; PyTorch's stays at 0.
 
     Raises:
         ShapeError: when called, if the number of channels differs, or if an example has fewer than

@@ -36,6 +36,9 @@ class Dense(Module):
 
     Without any choice the weight is drawn from U(±1/√in_units) and the bias is zero.
 
+    Source: Rumelhart, Hinton & Williams 1986, "Learning representations by back-propagating
+    errors", equations 1 and 2.
+
     Args:
         units: the width of the output.
         in_units: the width of the input; without one, the first input tells it.
@@ -126,7 +129,7 @@ class Dense(Module):
 
 
 class Linear(Dense):
-    """A fully connected layer in PyTorch's spelling: `y = x Wᵀ + b`.
+    """A fully connected layer in PyTorch's spelling, which `Dense` is in ours: `y = x Wᵀ + b`.
 
     Weight and bias are both drawn from U(±1/√in_features), as `torch.nn.Linear` does (written
     there as `kaiming_uniform_(a=√5)`). The default given to `initialize` replaces the weight's
@@ -195,6 +198,9 @@ class Bilinear(Module):
     """Every product of an element of one input with one of another: `y_k = x₁ᵀ W_k x₂ + b_k`.
 
     Weight and bias are drawn from U(±1/√in1_units), as `torch.nn.Bilinear` does.
+
+    Source: Tenenbaum & Freeman 2000, "Separating style and content with bilinear models",
+    equation 1.
 
     Args:
         units: the width of the output.

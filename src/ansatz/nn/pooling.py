@@ -159,6 +159,8 @@ class MaxPool1D(MaxPoolBase):
     kernel_size) / stride⌋ + 1` long; in general `⌊(n + before + after - dilation · (kernel_size -
     1) - 1) / stride⌋ + 1`.
 
+    Source: Riesenhuber & Poggio 1999, "Hierarchical models of object recognition in cortex".
+
     Args:
         kernel_size: how many cells the window has.
         stride: how many cells it moves on; without one, `kernel_size`.
@@ -195,6 +197,8 @@ class MaxPool2D(MaxPoolBase):
     several largest cells. Without padding and dilation, each axis of length `n` becomes `⌊(n -
     kernel_size) / stride⌋ + 1` long; in general `⌊(n + before + after - dilation · (kernel_size -
     1) - 1) / stride⌋ + 1`.
+
+    Source: Riesenhuber & Poggio 1999, "Hierarchical models of object recognition in cortex".
 
     Args:
         kernel_size: how many cells the window has, along all axes or each.
@@ -233,6 +237,8 @@ class MaxPool3D(MaxPoolBase):
     kernel_size) / stride⌋ + 1` long; in general `⌊(n + before + after - dilation · (kernel_size -
     1) - 1) / stride⌋ + 1`.
 
+    Source: Riesenhuber & Poggio 1999, "Hierarchical models of object recognition in cortex".
+
     Args:
         kernel_size: how many cells the window has, along all axes or each.
         stride: how many cells it moves on; without one, `kernel_size`.
@@ -267,6 +273,9 @@ class AvgPool1D(AvgPoolBase):
 
     Each axis of length `n` becomes `⌊(n + before + after - kernel_size) / stride⌋ + 1` long. The
     sum is taken in float32 at least; integers become float32.
+
+    Source: LeCun et al. 1998, "Gradient-based learning applied to document recognition", section
+    II.B, "subsampling".
 
     Args:
         kernel_size: how many cells the window has.
@@ -305,6 +314,9 @@ class AvgPool2D(AvgPoolBase):
     Each axis of length `n` becomes `⌊(n + before + after - kernel_size) / stride⌋ + 1` long. The
     sum is taken in float32 at least; integers become float32.
 
+    Source: LeCun et al. 1998, "Gradient-based learning applied to document recognition", section
+    II.B, "subsampling".
+
     Args:
         kernel_size: how many cells the window has, along all axes or each.
         stride: how many cells it moves on; without one, `kernel_size`.
@@ -341,6 +353,9 @@ class AvgPool3D(AvgPoolBase):
 
     Each axis of length `n` becomes `⌊(n + before + after - kernel_size) / stride⌋ + 1` long. The
     sum is taken in float32 at least; integers become float32.
+
+    Source: LeCun et al. 1998, "Gradient-based learning applied to document recognition", section
+    II.B, "subsampling".
 
     Args:
         kernel_size: how many cells the window has, along all axes or each.

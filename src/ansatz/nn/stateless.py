@@ -23,7 +23,7 @@ class Identity(Module):
     """
 
     def forward(self, x: Any) -> Any:
-        """`x` itself."""
+        """`x` itself, of any shape."""
         return x
 
 
@@ -96,7 +96,7 @@ class Lambda(Module):
         self.function = function
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """What the function returns."""
+        """What the function returns, of whatever shape that is."""
         return self.function(*args, **kwargs)
 
     def extra_repr(self) -> str:

@@ -104,7 +104,14 @@ class BatchNorm2d(_BatchNorm):
 
 
 class BatchNorm3d(_BatchNorm):
-    """`BatchNorm(axis=1)` in PyTorch's spelling, for `(batch, channels, depth, height, width)`."""
+    """`BatchNorm(axis=1)` in PyTorch's spelling, for `(batch, channels, depth, height, width)`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from ansatz import nn
+        >>> nn.BatchNorm3d(3)(jnp.ones((4, 3, 2, 5, 5))).shape
+        (4, 3, 2, 5, 5)
+    """
 
     _allowed = (5,)
 
@@ -161,7 +168,14 @@ class _InstanceNorm(InstanceNorm):
 
 
 class InstanceNorm1d(_InstanceNorm):
-    """`InstanceNorm(axis=1)` in PyTorch's spelling, for `(batch, channels, length)`."""
+    """`InstanceNorm(axis=1)` in PyTorch's spelling, for `(batch, channels, length)`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from ansatz import nn
+        >>> nn.InstanceNorm1d(3)(jnp.ones((4, 3, 5))).shape
+        (4, 3, 5)
+    """
 
     _allowed = (3,)
 
@@ -180,6 +194,13 @@ class InstanceNorm2d(_InstanceNorm):
 
 
 class InstanceNorm3d(_InstanceNorm):
-    """`InstanceNorm(axis=1)` in PyTorch's spelling, `(batch, channels, depth, height, width)`."""
+    """`InstanceNorm(axis=1)` in PyTorch's spelling, `(batch, channels, depth, height, width)`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from ansatz import nn
+        >>> nn.InstanceNorm3d(3)(jnp.ones((4, 3, 2, 5, 5))).shape
+        (4, 3, 2, 5, 5)
+    """
 
     _allowed = (5,)

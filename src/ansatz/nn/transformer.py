@@ -348,6 +348,8 @@ class TransformerEncoder(_Layers):
     PyTorch's `TransformerEncoder` all start equal. They stand in an `nn.Stack`, which with
     `unroll=False` compiles one of them only, however many there are.
 
+    Source: Vaswani et al. 2017, "Attention is all you need", section 3.1.
+
     Args:
         layer: a `TransformerEncoderLayer`, or any layer that keeps the shape of its input, which
             has no values yet.
@@ -396,6 +398,8 @@ class TransformerDecoder(_Layers):
     """Decoder layers one after the other, and perhaps a norm at the end.
 
     See `TransformerEncoder`.
+
+    Source: Vaswani et al. 2017, "Attention is all you need", section 3.1.
 
     Args:
         layer: a `TransformerDecoderLayer` that has no values yet.

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from ansatz.core.errors import ShapeError, format_shape
 from ansatz.core.spelling import hinted
+from ansatz.nn.losses.kinks import magnitude, positive_part
 from ansatz.nn.losses.reduction import (
     Reduction,
     alike,
@@ -245,7 +246,7 @@ def _cosine(first: jax.Array, second: jax.Array, targets: jax.Array, margin: flo
         jnp.square(second).sum(-1) + _LEAST_SQUARE
     )
     cosine = (first * second).sum(-1) * jax.lax.rsqrt(sizes)
-    return jnp.where(targets > 0, 1 - cosine, jax.nn.relu(cosine - margin))
+    return jnp.where(targets > 0, 1 - cosine, positive_part(cosine - margin))
 
 
 def _triplet(
@@ -263,12 +264,12 @@ def _triplet(
 
 
 def _margin(near: jax.Array, far: jax.Array, margin: float) -> jax.Array:
-    return jax.nn.relu(near - far + margin)
+    return positive_part(near - far + margin)
 
 
 def _distance(x: jax.Array, y: jax.Array, power: float) -> jax.Array:
     # As PyTorch does, which keeps the derivative finite where two vectors are equal.
-    size = jnp.abs(at_least_float32(x) - at_least_float32(y) + 1e-6)
+    size = magnitude(at_least_float32(x) - at_least_float32(y) + 1e-6)
     if power == 2:
         return jnp.sqrt(jnp.square(size).sum(-1))
     return (size**power).sum(-1) ** (1 / power)

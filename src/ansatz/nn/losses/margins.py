@@ -17,6 +17,7 @@ from ansatz.nn.losses.classes import (
     per_label_of,
     picked,
 )
+from ansatz.nn.losses.kinks import positive_part
 from ansatz.nn.losses.reduction import Reduction, alike, as_array, check_shape, reduced
 from ansatz.nn.precision import at_least_float32
 
@@ -257,7 +258,7 @@ def multilabel_margin_loss(
 
 
 def _hinge(predictions: jax.Array, targets: jax.Array, margin: float) -> jax.Array:
-    return jax.nn.relu(margin - at_least_float32(predictions) * targets)
+    return positive_part(margin - at_least_float32(predictions) * targets)
 
 
 def _squared_hinge(predictions: jax.Array, targets: jax.Array, margin: float) -> jax.Array:
@@ -266,7 +267,7 @@ def _squared_hinge(predictions: jax.Array, targets: jax.Array, margin: float) ->
 
 def _hinge_embedding(distances: jax.Array, targets: jax.Array, margin: float) -> jax.Array:
     distances = at_least_float32(distances)
-    return jnp.where(targets > 0, distances, jax.nn.relu(margin - distances))
+    return jnp.where(targets > 0, distances, positive_part(margin - distances))
 
 
 def _multi_margin(

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from ansatz.core.spelling import hinted
+from ansatz.nn.losses.kinks import magnitude
 from ansatz.nn.losses.reduction import Reduction, alike, reduced
 from ansatz.nn.precision import at_least_float32
 from ansatz.nn.sizes import checked_positive
@@ -18,7 +19,9 @@ from ansatz.nn.sizes import checked_positive
 def l1_loss(
     predictions: Any, targets: Any, *, weights: Any = None, reduction: Reduction = "mean"
 ) -> jax.Array:
-    """The absolute error, `|predictions - targets|`.
+    """The absolute error, `|predictions - targets|`, as PyTorch's and Gluon's `L1Loss`.
+
+    Its derivative where the two are equal is 0, so a prediction that hits its target stays.
 
     Args:
         predictions: any shape.
@@ -255,7 +258,7 @@ def _error(predictions: jax.Array, targets: jax.Array) -> jax.Array:
 
 
 def _l1(predictions: jax.Array, targets: jax.Array) -> jax.Array:
-    return jnp.abs(_error(predictions, targets))
+    return magnitude(_error(predictions, targets))
 
 
 def _l2(predictions: jax.Array, targets: jax.Array) -> jax.Array:
@@ -263,7 +266,7 @@ def _l2(predictions: jax.Array, targets: jax.Array) -> jax.Array:
 
 
 def _huber(predictions: jax.Array, targets: jax.Array, delta: float) -> jax.Array:
-    size = jnp.abs(_error(predictions, targets))
+    size = magnitude(_error(predictions, targets))
     # With the smaller of size and delta the two formulas are one.
     inner = jnp.where(size <= delta, size, delta)
     return inner * (size - 0.5 * inner)
