@@ -67,7 +67,10 @@ class Spec:
             raise InitializationError(
                 f"{self.name} has shape {format_shape(self.shape)}, but fan-in and fan-out need "
                 f"at least {needed} dimensions; choose an initialiser that does not depend on "
-                "them, such as init.Zeros(), init.Uniform(scale) or init.Normal(sigma)"
+                "them, such as init.Zeros(), init.Uniform(scale) or init.Normal(sigma). A rule for "
+                "'*.weight' selects the scales of norms as well: select by the type of the layer, "
+                "{nn.Dense: …}, or give one default, net.initialize(init.Xavier()), which leaves "
+                "alone what layers declare"
             )
         fixed = {axis % ndim for axis in inputs + outputs}
         kernel = math.prod(size for axis, size in enumerate(self.shape) if axis not in fixed)
@@ -113,6 +116,7 @@ class Initializer:
 
     blockwise: bool = False
     by_name: ClassVar[dict[str, type[Initializer]]] = {}
+    elsewhere: ClassVar[dict[str, str]] = {}  # Names in other libraries: what to write here.
 
     def __init_subclass__(cls, *, name: str | None = None, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -390,9 +394,10 @@ def as_initializer(choice: Any) -> Initializer:
             kind = Initializer.by_name[choice.lower()]
         except KeyError:
             known = sorted(Initializer.by_name)
+            elsewhere = Initializer.elsewhere.get(choice.replace("_", "").lower())
+            hint = f"; here it is {elsewhere}" if elsewhere else did_you_mean(choice.lower(), known)
             raise ValueError(
-                f"no initialiser is called {choice!r}{did_you_mean(choice.lower(), known)} "
-                f"(known names: {', '.join(known)})"
+                f"no initialiser is called {choice!r}{hint} (known names: {', '.join(known)})"
             ) from None
         return _with_defaults(kind, repr(choice))
     if isinstance(choice, type) and issubclass(choice, Initializer):

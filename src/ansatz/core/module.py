@@ -465,6 +465,9 @@ class Module(Node):
         return [name for name in super().__dir__() if name.isidentifier()]
 
 
+Module._verbs = frozenset(n for n, f in vars(Module).items() if n[0] != "_" and callable(f))
+
+
 def _children_first(node: Node, seen: set[int]) -> Iterator[Module]:
     if id(node) in seen:
         return

@@ -119,6 +119,7 @@ _ON_DEVICE = "not needed: values are on JAX's default device; jax.device_put mov
 
 _ATTRIBUTES: Mapping[str, str] = {
     "backward": "az.backward(loss_fn, net, x, y): gradients are those of a function",
+    "bfloat16": "dtype='bfloat16' of the layers",
     "begin_state": "not needed: layer(x) begins with zeros, layer(x, state) with a state",
     "cast": "p.value.astype(dtype), or dtype= of the layers",
     "compile": "az.Trainer(net, optax.adam(1e-3), loss), which holds optimizer and loss",
@@ -126,8 +127,10 @@ _ATTRIBUTES: Mapping[str, str] = {
     "cpu": "jax.device_put of its values",
     "cuda": _ON_DEVICE,
     "detach": "p.value, which does not hold gradients",
+    "double": "dtype='float64' of the layers, after jax.config.update('jax_enable_x64', True)",
     "fill_": "p.data[:] = number",
     "fit": "az.Trainer(net, optax.adam(1e-3), loss).fit(batches, epochs)",
+    "float": "not needed: layers are made in float32; dtype= of the layers makes others",
     "get_weights": "net.state_dict()",
     "half": "dtype='float16' of the layers",
     "hybridize": "az.jit(f)(net, x), where f is a function of the network",

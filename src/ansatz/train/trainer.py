@@ -422,8 +422,10 @@ def _objective(net: Module, loss: Loss, x: Any, y: Any) -> jax.Array:
     output = net(*x) if isinstance(x, tuple) else net(x)
     found = loss(output, y)
     if not isinstance(found, jax.Array | np.ndarray | np.generic | float):
+        parts = "; return their sum, and measure the parts as metrics of evaluate and fit"
         raise TrainingError(
             f"the loss is a scalar array, but {_name(loss)} returned {format_value(found)}"
+            + (parts if isinstance(found, tuple | list | dict) else "")
         )
     value = jnp.asarray(found)
     if value.shape != ():
