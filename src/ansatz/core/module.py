@@ -108,9 +108,11 @@ class Module(Node):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """What the module computes; every subclass that is called defines it."""
+        named = next((n for n in ("call", "hybrid_forward") if hasattr(type(self), n)), None)
         raise NotImplementedError(
-            f"{type(self).__name__} has no forward; define what it computes:\n\n"
-            "    def forward(self, x):\n        return ..."
+            f"{type(self).__name__} has no forward; "
+            + (f"that is what {named!r} is called here: " if named else "")
+            + "define what it computes:\n\n    def forward(self, x):\n        return ..."
         )
 
     def infer_shape(self, *args: Any, **kwargs: Any) -> None:

@@ -21,7 +21,7 @@ from ansatz.train.batches import BatchSource, begin, refuse_generator
 from ansatz.train.errors import NonFiniteLossWarning, TrainingError
 from ansatz.train.history import Epoch, History
 from ansatz.train.interrupt import PatientInterrupt
-from ansatz.train.metrics import Metric
+from ansatz.train.metrics import Metric, check_metrics
 from ansatz.train.progress import ProgressBar
 
 _FETCH_EVERY = 256
@@ -56,6 +56,12 @@ def fit(
     """Train for some epochs; see `Trainer.fit`."""
     if epochs < 1:
         raise TrainingError(f"epochs is at least 1, got {epochs}")
+    check_metrics(metrics)
+    if metrics and validate is None:
+        raise TrainingError(
+            f"metrics ({', '.join(metrics)}) are measured after each epoch on the batches of "
+            "validate=, which is missing; validate=batches measures those that are trained on"
+        )
     refuse_generator(batches, epochs, "train on")
     if validate is not None:
         refuse_generator(validate, epochs, "validate on")
