@@ -60,10 +60,25 @@ class Spec:
         Raises:
             InitializationError: the shape has fewer dimensions than the fan axes need.
         """
+        self.require_fans()
         ndim = len(self.shape)
         inputs, outputs = (_as_tuple(axes) for axes in self.fan_axes)
+        fixed = {axis % ndim for axis in inputs + outputs}
+        kernel = math.prod(size for axis, size in enumerate(self.shape) if axis not in fixed)
+        return (
+            math.prod(self.shape[axis] for axis in inputs) * kernel,
+            math.prod(self.shape[axis] for axis in outputs) * kernel,
+        )
+
+    def require_fans(self) -> None:
+        """Refuse a shape without fans; its sizes may still be unknown.
+
+        Raises:
+            InitializationError: the shape has fewer dimensions than the fan axes need.
+        """
+        inputs, outputs = (_as_tuple(axes) for axes in self.fan_axes)
         needed = max((axis + 1 if axis >= 0 else -axis for axis in inputs + outputs), default=0)
-        if ndim < needed:
+        if len(self.shape) < needed:
             raise InitializationError(
                 f"{self.name} has shape {format_shape(self.shape)}, but fan-in and fan-out need "
                 f"at least {needed} dimensions; choose an initialiser that does not depend on "
@@ -72,12 +87,6 @@ class Spec:
                 "{nn.Dense: …}, or give one default, net.initialize(init.Xavier()), which leaves "
                 "alone what layers declare"
             )
-        fixed = {axis % ndim for axis in inputs + outputs}
-        kernel = math.prod(size for axis, size in enumerate(self.shape) if axis not in fixed)
-        return (
-            math.prod(self.shape[axis] for axis in inputs) * kernel,
-            math.prod(self.shape[axis] for axis in outputs) * kernel,
-        )
 
 
 def _as_tuple(axes: int | tuple[int, ...]) -> tuple[int, ...]:
@@ -100,6 +109,8 @@ class Initializer:
 
     Attributes:
         blockwise: true for a subclass that overrides `fill`.
+        needs_fans: true if `bind` asks for the fans: a parameter that has none, whatever its sizes
+            will be, is then refused at once.
 
     Example:
         >>> import numpy as np
@@ -115,6 +126,7 @@ class Initializer:
     """
 
     blockwise: bool = False
+    needs_fans: bool = False
     by_name: ClassVar[dict[str, type[Initializer]]] = {}
     elsewhere: ClassVar[dict[str, str]] = {}  # Names in other libraries: what to write here.
 
