@@ -166,6 +166,12 @@ def test_an_attribute_that_would_hide_a_method_of_every_module_is_refused(value)
         net.load = value
 
 
+def test_a_layer_may_be_called_summary_as_some_of_pytorch_are():
+    net = Chain()
+    net.summary = Affine(1, 1)
+    assert list(net.collect_params()) == ["summary.weight", "summary.bias"]
+
+
 def test_a_method_may_be_replaced_by_a_function():
     net = Chain(Affine(1))
     net.forward = lambda x: 2 * x

@@ -57,8 +57,9 @@ def computed_hint(unexpected: Collection[str], missing: Collection[str]) -> str:
 
     Example:
         >>> from ansatz.checkpoint.hints import computed_hint
-        >>> computed_hint(["0.weight"], ["0.parametrizations.weight.original"])[:47]
-        "'0.weight' is computed in this network and plai"
+        >>> computed_hint(["0.weight"], ["0.parametrizations.weight.original"])
+        "'0.weight' is computed in this network and plain in the file; load first, and call az.lora,
+        az.parametrize or nn.weight_norm afterwards"
     """
     plain = next((name for name in map(_plain_name, missing) if name in unexpected), "")
     if plain:

@@ -200,11 +200,11 @@ class Module(Node):
                 "separates the parts of a path"
             )
         if name in self.__dict__ or hasattr(type(self), name):
-            holder = "an attribute of the class" if name not in self.__dict__ else "taken already"
+            why = "an attribute of the class; choose another name"
+            if name in self.__dict__:
+                why = f"taken already; assign to replace it: setattr(net, {name!r}, module)"
             raise StructureError(
-                f"a child of {type(self).__name__} cannot be called {name!r}, which is {holder}: "
-                f"{self.__dict__.get(name, getattr(type(self), name, None))!r}. Choose another "
-                f"name, or assign to replace it: setattr(net, {name!r}, module)."
+                f"a child of {type(self).__name__} cannot be called {name!r}, which is {why}"
             )
         if not isinstance(module, Module):
             raise TypeError(f"a child is a module, got {module!r} of type {type(module).__name__}")
@@ -467,7 +467,9 @@ class Module(Node):
         return [name for name in super().__dir__() if name.isidentifier()]
 
 
-Module._verbs = frozenset(n for n, f in vars(Module).items() if n[0] != "_" and callable(f))
+# Networks of PyTorch have layers called `summary` or `graph`, and their files are loaded by name.
+_verbs = {name for name, own in vars(Module).items() if name[0] != "_" and callable(own)}
+Module._verbs = frozenset(_verbs - {"drift", "graph", "summary"})
 
 
 def _children_first(node: Node, seen: set[int]) -> Iterator[Module]:
