@@ -202,7 +202,7 @@ class Module(Node):
         if name in self.__dict__ or hasattr(type(self), name):
             why = "an attribute of the class; choose another name"
             if name in self.__dict__:
-                why = f"taken already; assign to replace it: setattr(net, {name!r}, module)"
+                why = f"taken already: {self.__dict__[name]!r}; to replace it, assign to it"
             raise StructureError(
                 f"a child of {type(self).__name__} cannot be called {name!r}, which is {why}"
             )
