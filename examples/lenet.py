@@ -58,7 +58,7 @@ def main(echo=print):
     echo(net.summary())
     schedule = optax.cosine_decay_schedule(LEARNING_RATE, EPOCHS * len(data))
     trainer = az.Trainer(net, optax.adamw(schedule, weight_decay=1e-2), loss)
-    history = trainer.fit(data, epochs=EPOCHS, metrics={"accuracy": accuracy})
+    history = trainer.fit(data, epochs=EPOCHS)
     reached = float(accuracy(az.jit(net.eval())(jax.numpy.asarray(x_test)), y_test))
     echo(f"{history.seconds:.1f} seconds of training, test accuracy {reached:.4f}")
     return reached

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ansatz.checkpoint.hints import near, prefix_hint
+from ansatz.checkpoint.hints import computed_hint, near, prefix_hint
 
 NAMES = ["0.weight", "0.bias", "1.weight", "1.bias"]
 
@@ -39,3 +39,19 @@ def test_a_near_name_is_suggested() -> None:
 def test_a_message_about_thousands_of_names_does_not_compare_them_all() -> None:
     many = [f"layer{i}.weight" for i in range(3000)]
     assert near("layer0.wieght", many, rivals=3000) == ""
+
+
+ADAPTED = ["0.parametrizations.weight.original", "0.parametrizations.weight.0.lora_a"]
+
+
+def test_weights_that_one_side_computes_are_told_with_the_order_of_calls() -> None:
+    assert "load first, and call az.lora" in computed_hint(["0.weight"], ADAPTED)
+    assert "az.merge(net)" in computed_hint(ADAPTED, ["0.weight"])
+    assert "'weight' is plain" in computed_hint(["parametrizations.weight.original0"], ["weight"])
+
+
+@pytest.mark.parametrize(
+    ("unexpected", "missing"), [([], ADAPTED), (["1.weight"], ADAPTED), (["0.weight"], ["0.bias"])]
+)
+def test_no_hint_is_given_where_no_side_computes(unexpected: list[str], missing: list[str]) -> None:
+    assert computed_hint(unexpected, missing) == ""

@@ -61,7 +61,8 @@ def test_a_transposed_layout_has_the_same_fans(shape, data):
 
 @pytest.mark.parametrize("shape", [(), (5,)])
 def test_fans_of_too_few_dimensions_are_refused_by_path(shape):
-    with pytest.raises(az.InitializationError, match=r"parameter '0.bias' .* at least 2 dim"):
+    message = r"parameter '0.bias' .* at least 2 dim.*select by the type of the layer"
+    with pytest.raises(az.InitializationError, match=message):
         _ = Spec(shape, path="0.bias").fans
 
 

@@ -100,6 +100,13 @@ def test_a_module_without_forward_says_so():
         az.Module()(1)
 
 
+@pytest.mark.parametrize("name", ["call", "hybrid_forward"])
+def test_a_module_that_is_written_as_elsewhere_is_told_the_name_of_forward(name):
+    net = type("Net", (az.Module,), {name: lambda self, x: x})()
+    with pytest.raises(NotImplementedError, match=f"that is what '{name}' is called here"):
+        net(1)
+
+
 def test_a_child_may_have_a_name_with_spaces():
     net = az.Module()
     assert net.add_module("my layer", Affine(1, 2)) is net

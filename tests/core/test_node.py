@@ -155,3 +155,24 @@ def test_a_module_is_no_pytree_whatever_jax_function_it_meets():
     for use in (jax.tree.leaves, jax.jit(lambda n: 0), lambda n: jax.tree.map(lambda a: a, n)):
         with pytest.raises(az.TraceError, match=r"Chain was passed to .*az\.functional_call"):
             use(net)
+
+
+@pytest.mark.parametrize("value", [az.State(0), Affine(1), [Affine(1)], 3], ids=type)
+def test_an_attribute_that_would_hide_a_method_of_every_module_is_refused(value):
+    net = az.Module()
+    with pytest.raises(
+        az.core.errors.StructureError, match=r"cannot be called 'load'.*net\.load\(\)"
+    ):
+        net.load = value
+
+
+def test_a_layer_may_be_called_summary_as_some_of_pytorch_are():
+    net = Chain()
+    net.summary = Affine(1, 1)
+    assert list(net.collect_params()) == ["summary.weight", "summary.bias"]
+
+
+def test_a_method_may_be_replaced_by_a_function():
+    net = Chain(Affine(1))
+    net.forward = lambda x: 2 * x
+    assert net(3) == 6

@@ -53,6 +53,34 @@ def test_a_parameter_may_take_the_values_of_an_array():
     assert p.value.tolist() == [0, 1, 2]
 
 
+@pytest.mark.parametrize("kind", [az.Parameter, az.State])
+def test_an_array_takes_the_declared_dtype_and_without_one_keeps_its_own(kind):
+    given = np.array([1, 2.5], np.float16)
+    assert kind(given).dtype == jnp.float16
+    cell = kind(given, dtype="bfloat16")
+    assert cell.value.dtype == jnp.bfloat16
+    cell.initialize(force_reinit=True)
+    assert cell.value.tolist() == [1, 2.5]
+    assert cell.value.dtype == jnp.bfloat16
+
+
+@pytest.mark.parametrize(
+    ("declare", "message"),
+    [
+        (
+            lambda: az.State((4,), init="zeros"),
+            r"looks like a shape: write az\.State\(shape=\(4,\)",
+        ),
+        (lambda: az.State((), dtype="int32"), r"write az\.State\(shape=\(\)\)"),
+        (lambda: az.State(1.0, init="ones"), "has no init='ones', got both"),
+        (lambda: az.State(np.ones(3), shape=(3,)), r"has no shape=\(3,\), got both"),
+    ],
+)
+def test_a_state_whose_shape_stands_where_the_value_does_is_refused(declare, message):
+    with pytest.raises(TypeError, match=message):
+        declare()
+
+
 def test_64_bit_dtypes_need_64_bit_mode():
     with pytest.raises(az.DTypeError, match="jax_enable_x64"):
         az.Parameter((3,), dtype="float64")

@@ -134,6 +134,8 @@ def test_names_stand_for_the_defaults(names, kind):
     [
         ("xaver", ValueError, "no initialiser is called 'xaver'; did you mean 'xavier'"),
         ("Ortogonal", ValueError, "did you mean 'orthogonal'"),
+        ("he_normal", ValueError, r"here it is init\.Kaiming\(distribution=\"truncated_normal\"\)"),
+        ("glorot_uniform", ValueError, r"here it is init\.Xavier\(\)"),
         ("constant", TypeError, r"'constant' alone .* needs value: write Constant\(value\)"),
         (init.Sparse, TypeError, r"Sparse alone .* needs sparsity: write Sparse\(sparsity\)"),
         ("load", TypeError, r"'load' alone .* needs arrays: write Load\(arrays\)"),

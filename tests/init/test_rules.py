@@ -194,3 +194,16 @@ def test_a_default_that_none_of_the_selected_parameters_is_open_to_is_a_warning(
     net.collect_params("0.*").initialize(init.Normal(0.1), force_reinit=True)
     # For a whole network a default yields to what the layers declare.
     net[1].initialize(init.Normal(0.1), force_reinit=True)
+
+
+@pytest.mark.parametrize("channels", [None, 4])
+def test_a_rule_that_gives_the_scale_of_a_norm_fans_is_refused_before_any_input(channels):
+    net = nn.Sequential(nn.Dense(4, in_units=3), nn.BatchNorm(channels))
+    with pytest.raises(
+        az.InitializationError, match=r"'1\.weight' has shape .*the type of the layer"
+    ):
+        net.initialize({"*.weight": init.Kaiming()})
+    assert not net[0].weight.has_value
+    net.initialize({nn.Dense: init.Kaiming()})
+    net.initialize(init.Xavier(), force_reinit=True)
+    assert net(jnp.ones((2, 3))).shape == (2, 4)

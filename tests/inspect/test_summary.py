@@ -55,6 +55,14 @@ def test_without_inputs_unknown_dimensions_stay_unknown() -> None:
     assert net[0].weight.is_deferred
 
 
+def test_lists_and_dicts_of_layers_are_told_apart() -> None:
+    net = nn.Module()
+    net.blocks = [nn.Linear(2, 2)]
+    net.tables = {"colour": nn.Embedding(3, 2)}
+    table = net.summary(depth=1)
+    assert [(row(table, p).layer) for p in ("blocks", "tables")] == ["list", "dict"]
+
+
 @pytest.mark.parametrize(
     "x", [jnp.ones((2, 3)), np.ones((2, 3), "f4"), jax.ShapeDtypeStruct((2, 3), "float32")]
 )

@@ -69,6 +69,13 @@ def test_many_steps_lose_no_loss():
     assert [epoch.steps for epoch in history] == [700, 700]
 
 
+def test_metrics_without_batches_to_measure_them_on_are_refused_before_training():
+    trainer = make_trainer()
+    with pytest.raises(TrainingError, match=r"metrics \(error\) are measured .* of validate="):
+        trainer.fit([(X, Y)], metrics={"error": squared_error})
+    assert trainer.net.weight.is_deferred
+
+
 def test_validation_measures_after_each_epoch_in_evaluation_mode():
     net = nn.Sequential(nn.Dropout(0.5), nn.Dense(1))
     trainer = make_trainer(net)

@@ -237,6 +237,14 @@ def test_a_loss_that_is_no_scalar_is_named_with_its_shape():
         Trainer(nn.Dense(2), optax.sgd(0.1), errors).step(X, Y)
 
 
+def test_a_loss_in_parts_is_refused_with_where_parts_are_measured():
+    def parts(output, y):
+        return output.mean(), output.sum()
+
+    with pytest.raises(TrainingError, match=r"parts returned a tuple of 2.*sum.*as metrics of"):
+        Trainer(nn.Dense(2), optax.sgd(0.1), parts).step(X, Y)
+
+
 def test_a_network_with_nothing_to_train_says_so():
     frozen = nn.Dense(2).freeze()
     with pytest.raises(TrainingError, match="all 2 parameters of Dense are frozen"):
@@ -285,7 +293,12 @@ def test_what_is_no_array_is_named_with_what_to_pass_in_the_first_step_and_in_la
 
 @pytest.mark.parametrize(
     ("name", "hint"),
-    [("learning_rate", r"optax\.inject_hyperparams"), ("optimiser_state", "'optimizer_state'")],
+    [
+        ("learning_rate", r"optax\.inject_hyperparams"),
+        ("optimiser_state", "'optimizer_state'"),
+        ("save", r"net\.save\(path\), and trainer\.optimizer_state"),
+        ("load_state_dict", r"net\.load_state_dict\(values\)"),
+    ],
 )
 def test_an_attribute_that_would_be_set_in_vain_is_refused(name, hint):
     trainer = Trainer(nn.Dense(2), optax.sgd(0.1), squared_error)

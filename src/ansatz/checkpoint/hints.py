@@ -52,6 +52,38 @@ def _prefix(longer: Collection[str], shorter: Collection[str]) -> tuple[str, int
     return (prefix, fitting) if 2 * fitting > min(len(longer), len(shorter)) else None
 
 
+def computed_hint(unexpected: Collection[str], missing: Collection[str]) -> str:
+    """What to do if only one side computes its weights (`az.lora`, `az.parametrize`), or nothing.
+
+    Example:
+        >>> from ansatz.checkpoint.hints import computed_hint
+        >>> computed_hint(["0.weight"], ["0.parametrizations.weight.original"])
+        "'0.weight' is computed in this network and plain in the file; load first, and call az.lora,
+        az.parametrize or nn.weight_norm afterwards"
+    """
+    plain = next((name for name in map(_plain_name, missing) if name in unexpected), "")
+    if plain:
+        return (
+            f"{plain!r} is computed in this network and plain in the file; load first, and call "
+            "az.lora, az.parametrize or nn.weight_norm afterwards"
+        )
+    plain = next((name for name in map(_plain_name, unexpected) if name in missing), "")
+    if plain:
+        return (
+            f"{plain!r} is plain in this network and computed in the file; call what was called "
+            "on the network that was saved (az.lora, az.parametrize, nn.weight_norm) before "
+            "loading, or save it anew after az.merge(net) or az.unparametrize(net)"
+        )
+    return ""
+
+
+def _plain_name(name: str) -> str:
+    """`0.weight` for `0.parametrizations.weight.original` and `….original0`; else nothing."""
+    before, found, after = name.rpartition("parametrizations.")
+    weight, _, last = after.partition(".")
+    return before + weight if found and last in ("original", "original0") else ""
+
+
 def near(name: str, candidates: Iterable[str], rivals: int = 1) -> str:
     """`did you mean …?` where a candidate is near, and comparing them all is affordable.
 

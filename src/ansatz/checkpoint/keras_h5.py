@@ -340,7 +340,8 @@ def _keys_of(key: str, path: str) -> tuple[list[str], str]:
     if not sound or "vars" in parents:
         raise CheckpointError(
             f"{path!r} was not written: Keras finds weights by their place in a layer, such as "
-            f"'layers.dense.0', and '{key}' is no such name; pass rename"
+            f"'layers.dense.0', and '{key}' is no such name; give such names by rename=, or, if "
+            "Keras need not read it, write another format: net.save('net.safetensors')"
         )
     # The group `vars` is one level more.
     check_depth(key, [*parents, last], _MAX_DEPTH - 1, path)

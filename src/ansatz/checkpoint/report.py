@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, overload
 
-from ansatz.checkpoint.hints import prefix_hint
+from ansatz.checkpoint.hints import computed_hint, prefix_hint
 from ansatz.core.errors import format_shape
 from ansatz.core.html import html_table
 
@@ -174,7 +174,9 @@ class LoadReport(Sequence[LoadRow]):
         lines = [
             f"{self.label} does not fit {self.target}; nothing was loaded: {', '.join(counts)}"
         ]
-        hint = prefix_hint(self.unexpected_keys, self.missing_keys)
+        hint = prefix_hint(self.unexpected_keys, self.missing_keys) or computed_hint(
+            self.unexpected_keys, self.missing_keys
+        )
         if hint:
             lines.append(f"Hint: {hint}")
         if faults["shape"]:

@@ -156,7 +156,8 @@ class Compiled:
     def _endless(self) -> TraceError:
         return TraceError(
             f"{self!r} was traced {_MOST_TRACES} times and met new states or parameters each "
-            "time; create states, parameters and modules outside of the compiled function"
+            "time; create states, parameters and modules outside of the compiled function, and "
+            "the layers of a module in __init__, not in forward"
         )
 
     def _key(self, plan: Plan, arguments: Arguments) -> Hashable:

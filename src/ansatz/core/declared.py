@@ -407,6 +407,10 @@ def carry_out(plans: dict[Declared, Planned], *, deferrable: bool = True) -> Non
         DeferredInitializationError: a shape is unknown and `deferrable` is false.
     """
     ready = [(c, p) for c, p in plans.items() if not (deferrable and c.is_deferred)]
+    for cell, planned in plans.items():
+        if deferrable and planned.initializer.needs_fans:
+            shape = cast("tuple[int, ...]", cell.shape)  # Only how many there are is asked for.
+            Spec(shape, path=planned.path, fan_axes=cell.fan_axes).require_fans()
     values = draw_values(ready)
     with jax.ensure_compile_time_eval():
         values = [

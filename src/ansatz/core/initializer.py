@@ -60,21 +60,33 @@ class Spec:
         Raises:
             InitializationError: the shape has fewer dimensions than the fan axes need.
         """
+        self.require_fans()
         ndim = len(self.shape)
         inputs, outputs = (_as_tuple(axes) for axes in self.fan_axes)
-        needed = max((axis + 1 if axis >= 0 else -axis for axis in inputs + outputs), default=0)
-        if ndim < needed:
-            raise InitializationError(
-                f"{self.name} has shape {format_shape(self.shape)}, but fan-in and fan-out need "
-                f"at least {needed} dimensions; choose an initialiser that does not depend on "
-                "them, such as init.Zeros(), init.Uniform(scale) or init.Normal(sigma)"
-            )
         fixed = {axis % ndim for axis in inputs + outputs}
         kernel = math.prod(size for axis, size in enumerate(self.shape) if axis not in fixed)
         return (
             math.prod(self.shape[axis] for axis in inputs) * kernel,
             math.prod(self.shape[axis] for axis in outputs) * kernel,
         )
+
+    def require_fans(self) -> None:
+        """Refuse a shape without fans; its sizes may still be unknown.
+
+        Raises:
+            InitializationError: the shape has fewer dimensions than the fan axes need.
+        """
+        inputs, outputs = (_as_tuple(axes) for axes in self.fan_axes)
+        needed = max((axis + 1 if axis >= 0 else -axis for axis in inputs + outputs), default=0)
+        if len(self.shape) < needed:
+            raise InitializationError(
+                f"{self.name} has shape {format_shape(self.shape)}, but fan-in and fan-out need "
+                f"at least {needed} dimensions; choose an initialiser that does not depend on "
+                "them, such as init.Zeros(), init.Uniform(scale) or init.Normal(sigma). A rule for "
+                "'*.weight' selects the scales of norms as well: select by the type of the layer, "
+                "{nn.Dense: …}, or give one default, net.initialize(init.Xavier()), which leaves "
+                "alone what layers declare"
+            )
 
 
 def _as_tuple(axes: int | tuple[int, ...]) -> tuple[int, ...]:
@@ -97,6 +109,8 @@ class Initializer:
 
     Attributes:
         blockwise: true for a subclass that overrides `fill`.
+        needs_fans: true if `bind` asks for the fans: a parameter that has none, whatever its sizes
+            will be, is then refused at once.
 
     Example:
         >>> import numpy as np
@@ -112,7 +126,9 @@ class Initializer:
     """
 
     blockwise: bool = False
+    needs_fans: bool = False
     by_name: ClassVar[dict[str, type[Initializer]]] = {}
+    elsewhere: ClassVar[dict[str, str]] = {}  # Names in other libraries: what to write here.
 
     def __init_subclass__(cls, *, name: str | None = None, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -390,9 +406,10 @@ def as_initializer(choice: Any) -> Initializer:
             kind = Initializer.by_name[choice.lower()]
         except KeyError:
             known = sorted(Initializer.by_name)
+            elsewhere = Initializer.elsewhere.get(choice.replace("_", "").lower())
+            hint = f"; here it is {elsewhere}" if elsewhere else did_you_mean(choice.lower(), known)
             raise ValueError(
-                f"no initialiser is called {choice!r}{did_you_mean(choice.lower(), known)} "
-                f"(known names: {', '.join(known)})"
+                f"no initialiser is called {choice!r}{hint} (known names: {', '.join(known)})"
             ) from None
         return _with_defaults(kind, repr(choice))
     if isinstance(choice, type) and issubclass(choice, Initializer):

@@ -110,9 +110,11 @@ class Module(Node):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """What the module computes; every subclass that is called defines it."""
+        named = next((n for n in ("call", "hybrid_forward") if hasattr(type(self), n)), None)
         raise NotImplementedError(
-            f"{type(self).__name__} has no forward; define what it computes:\n\n"
-            "    def forward(self, x):\n        return ..."
+            f"{type(self).__name__} has no forward; "
+            + (f"that is what {named!r} is called here: " if named else "")
+            + "define what it computes:\n\n    def forward(self, x):\n        return ..."
         )
 
     def infer_shape(self, *args: Any, **kwargs: Any) -> None:
@@ -200,11 +202,11 @@ class Module(Node):
                 "separates the parts of a path"
             )
         if name in self.__dict__ or hasattr(type(self), name):
-            holder = "an attribute of the class" if name not in self.__dict__ else "taken already"
+            why = "an attribute of the class; choose another name"
+            if name in self.__dict__:
+                why = f"taken already: {self.__dict__[name]!r}; to replace it, assign to it"
             raise StructureError(
-                f"a child of {type(self).__name__} cannot be called {name!r}, which is {holder}: "
-                f"{self.__dict__.get(name, getattr(type(self), name, None))!r}. Choose another "
-                f"name, or assign to replace it: setattr(net, {name!r}, module)."
+                f"a child of {type(self).__name__} cannot be called {name!r}, which is {why}"
             )
         if not isinstance(module, Module):
             raise TypeError(f"a child is a module, got {module!r} of type {type(module).__name__}")
@@ -473,6 +475,11 @@ class Module(Node):
 
     def __dir__(self) -> list[str]:
         return [name for name in super().__dir__() if name.isidentifier()]
+
+
+# Networks of PyTorch have layers called `summary` or `graph`, and their files are loaded by name.
+_verbs = {name for name, own in vars(Module).items() if name[0] != "_" and callable(own)}
+Module._verbs = frozenset(_verbs - {"drift", "graph", "summary"})
 
 
 def _refuse_flattening(module: Module) -> NoReturn:

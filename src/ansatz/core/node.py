@@ -35,6 +35,8 @@ class Node:
 
     __slots__ = ("__dict__", "__weakref__", "_event_seed", "_home", "_plans", "_ref", "_settled_at")
 
+    _verbs: ClassVar[frozenset[str]] = frozenset()  # What every module can do: save, load, train, …
+
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Set up here and not in `__init__`, so that a subclass may forget `super().__init__()`."""
         make = super().__new__
@@ -73,6 +75,11 @@ class Node:
             raise StructureError(
                 f"an attribute of {type(self).__name__} cannot be called {name!r}: a dot separates "
                 "the parts of a path"
+            )
+        if name in self._verbs and (isinstance(value, Cell | Node) or not callable(value)):
+            raise StructureError(
+                f"an attribute of {type(self).__name__} cannot be called {name!r}: it would hide "
+                f"the method net.{name}(); choose another name"
             )
         refuse_tracers(value, lambda: f"'{self._name_of(name)}'")
         held_place = is_parameter_place(current)

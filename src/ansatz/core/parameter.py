@@ -13,6 +13,7 @@ from ansatz.core import clock
 from ansatz.core.cell import UNSET
 from ansatz.core.declared import Declared, on_device
 from ansatz.core.initializer import FanAxes, Initializer, Spec
+from ansatz.core.shapes import as_dtype
 from ansatz.core.spelling import SpelledOtherwise, no_attribute
 
 if TYPE_CHECKING:
@@ -27,9 +28,13 @@ class State(Declared):
     Args:
         value: its first value, an array or a number. Without one, `shape` and `init` declare it.
         shape: the shape, with `None` for a dimension that `infer_shape` will fill.
-        dtype: the dtype, if no value is given.
-        init: an initialiser, a name (`"zeros"`, `"ones"`) or a function.
+        dtype: the dtype; by default that of the value, and float32 without one.
+        init: an initialiser, a name (`"zeros"`, `"ones"`) or a function; by default zeros.
         optional: true if a checkpoint may leave it out (random streams do).
+
+    Raises:
+        TypeError: `value` is a tuple, as if it were the shape, or comes with a shape or an
+            initialiser.
 
     Example:
         >>> import ansatz as az
@@ -52,17 +57,20 @@ class State(Declared):
         value: Any = UNSET,
         *,
         shape: int | Sequence[int | None] | None = None,
-        dtype: DTypeLike = "float32",
-        init: Any = "zeros",
+        dtype: DTypeLike | None = None,
+        init: Any = None,
         optional: bool = False,
     ) -> None:
-        declared = () if shape is None else shape
         given = value is not UNSET
+        if given and (isinstance(value, tuple) or shape is not None or init is not None):
+            raise TypeError(_value_or_declaration(value, shape, init))
+        if given and dtype is not None:
+            value = jnp.asarray(value, as_dtype(dtype))
         super().__init__(
             value,
-            shape=declared,
-            dtype=dtype,
-            init=None if given else init,
+            shape=() if shape is None else shape,
+            dtype="float32" if dtype is None else dtype,
+            init=None if given else "zeros" if init is None else init,
             fallback=_Keep(value) if given and not isinstance(value, jax.core.Tracer) else None,
             fan_axes=(1, 0),
         )
@@ -77,7 +85,7 @@ class Parameter(Declared):
             values the parameter takes.
         init: an initialiser, a name or a function `f(key, shape, dtype)`. `None` leaves the choice
             to `initialize`, and without one to `fallback`.
-        dtype: the dtype.
+        dtype: the dtype; by default that of the array, and float32 without one.
         trainable: false for a parameter that gets no gradient and no update.
         grad_req: what `ansatz.backward` does with a new gradient: `"write"` replaces the last
             one, `"add"` accumulates, `"null"` makes the parameter untrainable.
@@ -109,7 +117,7 @@ class Parameter(Declared):
         shape: int | Sequence[int | None] | jax.Array | np.ndarray[Any, Any],
         init: Any = None,
         *,
-        dtype: DTypeLike = "float32",
+        dtype: DTypeLike | None = None,
         trainable: bool = True,
         grad_req: GradReq = "write",
         fallback: Any = None,
@@ -117,10 +125,12 @@ class Parameter(Declared):
         zero_at: int | None = None,
     ) -> None:
         given = isinstance(shape, jax.Array | np.ndarray)
+        if given and dtype is not None:
+            shape = jnp.asarray(shape, as_dtype(dtype))
         super().__init__(
             shape if given else UNSET,
             shape=None if given else cast("Sequence[int | None]", shape),
-            dtype=dtype,
+            dtype="float32" if dtype is None else dtype,
             init=init,
             fallback=_Keep(shape) if given and fallback is None else fallback,
             fan_axes=fan_axes,
@@ -212,6 +222,20 @@ class Parameter(Declared):
 
     def _remarks(self) -> str:
         return super()._remarks() + ("" if self.trainable else ", frozen")
+
+
+def _value_or_declaration(value: Any, shape: Any, init: Any) -> str:
+    """Why a state that has a value is declared no further."""
+    if isinstance(value, tuple):
+        return (
+            f"a state takes its value first, and {value!r} looks like a shape: write "
+            f"az.State(shape={value!r}), or np.array({value!r}) if it is the value"
+        )
+    what = f"shape={shape!r}" if shape is not None else f"init={init!r}"
+    return (
+        f"a state that is given its value has no {what}, got both: leave out one of the two, "
+        'as in az.State(value) or az.State(shape=(3,), init="ones")'
+    )
 
 
 class _Keep(Initializer):

@@ -74,6 +74,8 @@ class VarianceScaling(Initializer, name="variance_scaling"):
         True
     """
 
+    needs_fans = True
+
     def __init__(
         self, scale: float = 1.0, mode: str = "fan_in", distribution: str = "normal"
     ) -> None:
@@ -111,6 +113,8 @@ class LeCun(Initializer, name="lecun"):
         True
     """
 
+    needs_fans = True
+
     def __init__(self, distribution: str = "normal") -> None:
         self.distribution = one_of("LeCun", "distribution", distribution, _DISTRIBUTIONS)
 
@@ -146,6 +150,8 @@ class Xavier(Initializer, name="xavier glorot"):
         >>> bool(abs(layer.weight.value).max() <= (6 / (4 + 8)) ** 0.5)
         True
     """
+
+    needs_fans = True
 
     @hinted()
     def __init__(
@@ -220,6 +226,8 @@ class Kaiming(Initializer, name="kaiming he"):
         >>> bool(0.095 < layer.weight.value.std() < 0.105)
         True
     """
+
+    needs_fans = True
 
     def __init__(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from ansatz.core import spelling
+from ansatz.core.initializer import Initializer
 
 _XAVIER_NORMAL = 'init.Xavier("gaussian", magnitude=1)'
 _KAIMING_UNIFORM = 'init.Kaiming(distribution="uniform")'
@@ -31,6 +32,8 @@ _ELSEWHERE: Mapping[str, str] = {
 }
 """Names elsewhere that differ from ours by more than capitals, and what to write here."""
 
+Initializer.elsewhere.update({name.lower(): ours for name, ours in _ELSEWHERE.items()})
+
 
 def no_such_name(name: str, known: Iterable[str]) -> AttributeError:
     """The error about a name that `ansatz.init` does not have.
@@ -43,7 +46,6 @@ def no_such_name(name: str, known: Iterable[str]) -> AttributeError:
     """
     known = list(known)
     plain = name.replace("_", "").lower()
-    alike = {other.lower(): ours for other, ours in _ELSEWHERE.items()}
     here = {other.lower(): f"init.{other}" for other in known if not other.endswith("_")}
-    ours = "" if name.startswith("_") else alike.get(plain) or here.get(plain, "")
+    ours = "" if name.startswith("_") else Initializer.elsewhere.get(plain) or here.get(plain, "")
     return spelling.no_such_name("ansatz.init", name, known, _ELSEWHERE, ours)

@@ -134,6 +134,12 @@ def _cut(path: str, depth: int) -> str:
     return ".".join(path.split(".")[:depth])
 
 
+def _container(path: str, group: Sequence[SummaryRow]) -> str:
+    """What holds the rows of a group at whose path no layer is."""
+    keys = [row.path[len(path) + 1 :].split(".")[0] for row in group]
+    return "list" if all(key.isdigit() for key in keys) else "dict"
+
+
 def _added_up(
     path: str, group: list[SummaryRow], depth: int, layers: Mapping[str, str]
 ) -> SummaryRow:
@@ -148,7 +154,7 @@ def _added_up(
         remarks.append("shares with " + ", ".join(sorted(elsewhere)))
     return SummaryRow(
         path,
-        layers.get(path, "list"),
+        layers.get(path) or _container(path, group),
         kinds.pop() if len(kinds) == 1 else "mixed" if kinds else "layer",
         None,
         ", ".join(dict.fromkeys(row.dtype for row in own)),

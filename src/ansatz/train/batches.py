@@ -104,7 +104,8 @@ def batches(
             one more trace.
         shuffle: whether each epoch has an order of its own.
         seed: two objects with the same seed give the same orders, epoch by epoch; without one, the
-            next of the global stream (`az.seed`).
+            next of the global stream (`az.seed`). After a stop, assign to `epoch` of the result
+            how many epochs were trained before.
         drop_last: leave a smaller last batch out.
 
     Raises:

@@ -21,7 +21,7 @@ from ansatz.train.batches import BatchSource, begin, refuse_generator
 from ansatz.train.errors import NonFiniteLossWarning, TrainingError
 from ansatz.train.history import Epoch, History
 from ansatz.train.interrupt import PatientInterrupt
-from ansatz.train.metrics import Metric
+from ansatz.train.metrics import Metric, check_metrics
 from ansatz.train.progress import ProgressBar
 
 _FETCH_EVERY = 256
@@ -57,6 +57,12 @@ def fit(
     count: Any = epochs
     if not isinstance(count, int | np.integer) or count < 1:
         raise TrainingError(f"epochs is a whole number, at least 1, got {count!r}: epochs=5")
+    check_metrics(metrics)
+    if metrics and validate is None:
+        raise TrainingError(
+            f"metrics ({', '.join(metrics)}) are measured after each epoch on the batches of "
+            "validate=, which is missing; validate=batches measures those that are trained on"
+        )
     refuse_generator(batches, epochs, "train on")
     if validate is not None:
         refuse_generator(validate, epochs, "validate on")

@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ansatz.core.errors import format_value
+
 Metric = Callable[[Any, Any], Any]
 Metrics = Mapping[str, Metric]
 
@@ -30,6 +32,27 @@ def accuracy(output: jax.Array, y: jax.Array) -> jax.Array:
         0.5
     """
     return jnp.mean(jnp.argmax(output, axis=-1) == y)
+
+
+def check_metrics(metrics: Any) -> None:
+    """Refuse what are no metrics, before anything is trained or measured.
+
+    Raises:
+        TypeError: `metrics` is neither `None` nor a mapping of names to functions.
+    """
+    if metrics is None:
+        return
+    if not isinstance(metrics, Mapping):
+        raise TypeError(
+            f"metrics are {{name: function}}, got {format_value(metrics)}; arrays are cut into "
+            "batches by train.batches(x, y, batch_size)"
+        )
+    for name, metric in metrics.items():
+        if not callable(metric):
+            raise TypeError(
+                f"metric {name!r} is a function metric(output, y), such as az.train.accuracy; got "
+                f"{metric!r} of type {type(metric).__name__}"
+            )
 
 
 def measure(

@@ -70,8 +70,10 @@ def objective(net: Module, loss: Loss, x: Any, y: Any) -> jax.Array:
     found = loss(output, y)
     name = format_function(loss)
     if not isinstance(found, jax.Array | np.ndarray | np.generic | float):
+        parts = "; return their sum, and measure the parts as metrics of evaluate and fit"
         raise TrainingError(
             f"the loss is a scalar array, but {name} returned {format_value(found)}"
+            + (parts if isinstance(found, tuple | list | dict) else "")
         )
     value = jnp.asarray(found)
     if value.shape != ():

@@ -29,7 +29,7 @@ from ansatz.train import state as states
 from ansatz.train.batches import BatchSource, begin, example_count
 from ansatz.train.errors import TrainingError
 from ansatz.train.history import History
-from ansatz.train.metrics import Metric, average, measure
+from ansatz.train.metrics import Metric, average, check_metrics, measure
 from ansatz.train.mode import warn_in_evaluation
 from ansatz.train.ownership import Owner
 from ansatz.train.spelling import no_such_attribute
@@ -177,7 +177,7 @@ class Trainer:
                 function from the epoch (0, 1, …) to one.
             epochs: how often to go through them.
             validate: batches to measure after each epoch, in evaluation mode.
-            metrics: what to measure of them besides the loss; see `evaluate`.
+            metrics: what to measure on `validate` besides the loss; see `evaluate`.
             progress: whether to show a live progress bar. There is none if the error stream is
                 not a terminal.
 
@@ -185,7 +185,8 @@ class Trainer:
             Loss, metrics and seconds of each epoch; it prints as a table.
 
         Raises:
-            TrainingError: there are no batches, as in a generator that is used up.
+            TrainingError: there are no batches, as in a generator that is used up; or metrics
+                without `validate`, of which nothing would be measured.
 
         Example:
             >>> import numpy as np
@@ -234,10 +235,7 @@ class Trainer:
             >>> trainer.evaluate([(jnp.ones((2, 3)), 0.0)], {"output": lambda output, y: output})
             {'loss': 3.0, 'output': 3.0}
         """
-        if metrics is not None and not isinstance(metrics, Mapping):
-            raise TypeError(
-                f"metrics are {{name: function}}, got {format_value(metrics)}; {_BATCHES_HINT}"
-            )
+        check_metrics(metrics)
         named = tuple({"loss": self._loss, **(metrics or {})}.items())
         compiled = self._evaluations.get(named)
         if compiled is None:
