@@ -345,7 +345,7 @@ def test_every_format_is_read_back_where_it_was_written_before_it_takes_its_name
     [
         (".npy", ("a", "b"), r"holds one array, not 2; use \.npz, or pick one: select='name'"),
         (".msgpack", ("a", "a.b"), "'a.b' goes on where another name ends"),
-        (".h5", ("a",), "'a' is no such name; pass rename"),
+        (".h5", ("a",), "'a' is no such name; give such names by rename="),
     ],
 )
 def test_what_lossy_would_not_help_with_is_said_first(

@@ -198,7 +198,7 @@ def test_attributes_of_other_libraries_are_errors_that_say_what_to_write():
     [
         (lambda net: net.hybridize, "az.jit(f)(net, x)"),
         (lambda net: net.init, "net.initialize(seed=0)"),
-        (lambda net: net.float, "layers are made in float32"),
+        (lambda net: net.float, "net.collect_params().cast('float32')"),
         (lambda net: net.reset_ctx, "not needed: values are on JAX's default device"),
         (lambda net: net.collect_params().reset_ctx, "not needed: values are on"),
         (lambda net: net.begin_state, "not needed: layer(x) begins with zeros"),

@@ -61,7 +61,8 @@ def test_options_are_hinted_at_only_if_some_layer_has_them():
         for found in (
             *(getattr(nn, name) for name in nn.__all__),
             *(getattr(init, name) for name in init.__all__),
-            *(az.jit, az.lora),
+            *(az.jit, az.lora, az.grad, az.backward, az.Trainer, az.Trainer.fit, az.train.batches),
+            *(az.Module.initialize, az.Module.load, az.Module.save, az.checkpoint.convert),
         )
         if callable(found)
         for name in inspect.signature(

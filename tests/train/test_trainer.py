@@ -296,7 +296,7 @@ def test_what_is_no_array_is_named_with_what_to_pass_in_the_first_step_and_in_la
     [
         ("learning_rate", r"optax\.inject_hyperparams"),
         ("optimiser_state", "'optimizer_state'"),
-        ("save", r"net\.save\(path\), and trainer\.optimizer_state"),
+        ("save", r"trainer\.net\.save\(path\); trainer\.optimizer_state"),
         ("load_state_dict", r"net\.load_state_dict\(values\)"),
     ],
 )
