@@ -2,7 +2,7 @@
 
 The data are 1,797 scans of 8x8 pixels that come with scikit-learn, so nothing is downloaded. Run
 
-    python examples/digits.py
+    python -m examples.digits
 
 and read along: each chapter below prints what it does.
 """

@@ -5,7 +5,7 @@ applied to document recognition", figure 2), with ReLU, max pooling and dropout 
 sigmoids and trained averages, and sized for the 1,797 scans of 8x8 pixels that come with
 scikit-learn. Run
 
-    python examples/lenet.py
+    python -m examples.lenet
 """
 
 import functools

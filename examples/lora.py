@@ -2,7 +2,7 @@
 
 The data are 1,797 scans of 8x8 pixels that come with scikit-learn, so nothing is downloaded. Run
 
-    python examples/lora.py
+    python -m examples.lora
 
 A network is trained on upright scans. Then low-rank adapters are put on its weights, and trained,
 alone, on scans that were turned by a quarter. They are saved to a small file, taken off again, put

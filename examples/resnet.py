@@ -1,7 +1,7 @@
 """ResNet-18, with the names that torchvision gives its weights.
 
-    python examples/resnet.py                          # its summary, without drawing a weight
-    python examples/resnet.py resnet18.safetensors     # the state dict of torchvision's, by name
+    python -m examples.resnet                          # its summary, without drawing a weight
+    python -m examples.resnet resnet18.safetensors     # the state dict of torchvision's, by name
 
 Weights keep PyTorch's layout, so a state dict loads with no conversion, while images have their
 channels last. Source: He et al. 2016, "Deep residual learning for image recognition", table 1 and
