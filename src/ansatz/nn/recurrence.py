@@ -67,16 +67,10 @@ class Kind:
         """`h` of all steps, before it is projected."""
         return after[0]
 
-    def slopes(self, kept: Any, before: State, after: State) -> Any:
-        """The factors of the linear recurrence: the derivatives of the new state."""
-        raise NotImplementedError
-
-    def contribution(self, slopes: Any, da: Any, db: Any) -> Any:
-        """What changes `da` and `db` contribute to the linear recurrence, for all steps at once."""
-        return plus(da, db)
-
-    def advance_linearly(self, slopes: Any, given: Any, db: Any, tangent: State) -> State:
-        """The new tangent of the state; linear in `given`, `db` and `tangent`."""
+    def tangent(
+        self, kept: Any, before: State, after: State, da: Any, db: Any, dstate: State
+    ) -> State:
+        """How the new state changes with `a` (`None`: not at all), `b` and the state; linear."""
         raise NotImplementedError
 
 
@@ -95,14 +89,13 @@ class Elman(Kind):
         """The new state."""
         return (jnp.tanh(a + b) if self.nonlinearity == "tanh" else jax.nn.relu(a + b),), ()
 
-    def slopes(self, kept: Any, before: State, after: State) -> Any:
-        """The derivative of the nonlinearity, which its value tells."""
+    def tangent(
+        self, kept: Any, before: State, after: State, da: Any, db: Any, dstate: State
+    ) -> State:
+        """`dh' = f' · (da + db)`, where the value of `f` tells its derivative."""
         (h,) = after
-        return 1 - h * h if self.nonlinearity == "tanh" else (h > 0).astype(h.dtype)
-
-    def advance_linearly(self, slopes: Any, given: Any, db: Any, tangent: State) -> State:
-        """`dh' = f' · (given + db)`."""
-        return (plus(given, db) * slopes,)
+        slope = 1 - h * h if self.nonlinearity == "tanh" else (h > 0).astype(h.dtype)
+        return (slope * plus(da, db),)
 
 
 class Lstm(Kind):
@@ -128,20 +121,17 @@ class Lstm(Kind):
         *_, o = _lstm_gates(kept)
         return o * jnp.tanh(after[1])
 
-    def slopes(self, kept: Any, before: State, after: State) -> Any:
-        """Of `c'` by i, f, g and of `h'` by o side by side; of `c'` by `c`; of `h'` by `c'`."""
+    def tangent(
+        self, kept: Any, before: State, after: State, da: Any, db: Any, dstate: State
+    ) -> State:
+        """`dc' = f dc + c df + g di + i dg` and `dh' = tanh(c') do + o (1 - tanh²c') dc'`."""
         i, f, g, o = _lstm_gates(kept)
         tanh_c = jnp.tanh(after[1])
-        half = jnp.asarray(0.5, g.dtype)
-        partners = jnp.concatenate([half * g, half * before[1], i, half * tanh_c], -1)
-        return (1 - kept * kept) * partners, f, o * (1 - tanh_c * tanh_c)
-
-    def advance_linearly(self, slopes: Any, given: Any, db: Any, tangent: State) -> State:
-        """`dc' = f dc + …` and `dh' = … + o (1 - tanh²c') dc'`."""
-        by_gate, by_cell, of_output = slopes
-        i, f, g, o = jnp.split(plus(given, db) * by_gate, 4, -1)
-        dc = by_cell * tangent[1] + i + f + g
-        return o + of_output * dc, dc
+        # Side by side, so that the step has the gradient of all gates from one pass.
+        partners = jnp.concatenate([0.5 * g, 0.5 * before[1], i, 0.5 * tanh_c], -1)
+        to_i, to_f, to_g, to_h = jnp.split((1 - kept * kept) * partners * plus(da, db), 4, -1)
+        dc = f * dstate[1] + to_i + to_f + to_g
+        return to_h + o * (1 - tanh_c * tanh_c) * dc, dc
 
 
 class Gru(Kind):
@@ -160,36 +150,23 @@ class Gru(Kind):
     def advance(self, a: Any, b: Any, state: State) -> tuple[State, Any]:
         """The new state; r and z are kept before sigmoids are made of them."""
         (h,) = state
-        size = h.shape[-1]
-        t = jnp.tanh(a[..., : 2 * size] + b[..., : 2 * size])
+        (a_rz, a_n), (b_rz, b_n) = _gru_parts(a), _gru_parts(b)
+        t = jnp.tanh(a_rz + b_rz)
         r, z = (0.5 * gate + 0.5 for gate in jnp.split(t, 2, -1))
-        b_n = b[..., 2 * size :]
-        n = jnp.tanh(a[..., 2 * size :] + r * b_n)
+        n = jnp.tanh(a_n + r * b_n)
         return (n + z * (h - n),), (t, n, b_n)
 
-    def slopes(self, kept: Any, before: State, after: State) -> Any:
-        """Of `h'` by the sums of r and z, by `a_n`, by `b_n`, and by `h`."""
+    def tangent(
+        self, kept: Any, before: State, after: State, da: Any, db: Any, dstate: State
+    ) -> State:
+        """`dh' = (1 - z) dn + (h - n) dz + z dh` with `dn = (1 - n²)(da_n + b_n dr + r db_n)`."""
         t, n, b_n = kept
-        dr, dz = jnp.split(0.5 * (1 - t * t), 2, -1)
         r, z = (0.5 * gate + 0.5 for gate in jnp.split(t, 2, -1))
-        by_n = (1 - z) * (1 - n * n)
-        return by_n * b_n * dr, (before[0] - n) * dz, by_n, by_n * r, z
-
-    def contribution(self, slopes: Any, da: Any, db: Any) -> Any:
-        """What is added to `dh'`."""
-        by_r, by_z, by_n, by_b, _ = slopes
-        total = jnp.zeros_like(by_r)
-        for change, by_candidate in ((da, by_n), (db, by_b)):
-            if change is not None:
-                r, z, n = jnp.split(change, 3, -1)
-                total += by_r * r + by_z * z + by_candidate * n
-        return total
-
-    def advance_linearly(self, slopes: Any, given: Any, db: Any, tangent: State) -> State:
-        """`dh' = given + … + z dh`."""
-        by_r, by_z, _, by_b, z = slopes
-        dr, dz, dn = jnp.split(db, 3, -1)
-        return (given + by_r * dr + by_z * dz + by_b * dn + z * tangent[0],)
+        da_rz, da_n = _gru_parts(da)
+        db_rz, db_n = _gru_parts(db)
+        dr, dz = jnp.split(0.5 * (1 - t * t) * plus(da_rz, db_rz), 2, -1)
+        dn = (1 - n * n) * plus(da_n, b_n * dr + r * db_n)
+        return ((1 - z) * dn + (before[0] - n) * dz + z * dstate[0],)
 
 
 KINDS: dict[str, Kind] = {
@@ -203,6 +180,14 @@ KINDS: dict[str, Kind] = {
 def _lstm_gates(t: jax.Array) -> list[jax.Array]:
     i, f, g, o = jnp.split(t, 4, -1)
     return [0.5 * i + 0.5, 0.5 * f + 0.5, g, 0.5 * o + 0.5]
+
+
+def _gru_parts(change: jax.Array | None) -> tuple[Any, Any]:
+    """What belongs to r and z, and what to n."""
+    if change is None:
+        return None, None
+    size = change.shape[-1] // 3
+    return change[..., : 2 * size], change[..., 2 * size :]
 
 
 # -- one step -------------------------------------------------------------------------------------

@@ -40,7 +40,7 @@ from ansatz.nn.recurrence import (
 )
 from ansatz.nn.sizes import are_numbers
 
-ROWS_AT_ONCE = 256
+ROWS_AT_ONCE = 512
 """How many rows, steps times batch, CPUs project at once: what fits into a processor's cache."""
 TURNS = 4
 """How many steps one turn of a compiled loop does; more take longer to compile."""
@@ -196,18 +196,20 @@ def _loop_jvp(
         last, (after, kept) = _scan_steps(one, state, (a, valid), reverse)
         return last, (state, after, kept)
 
-    def one_linearly(tangent: State, xs: tuple[Any, ...]) -> tuple[State, jax.Array]:
-        slopes, given, projected, valid = xs
-        db = dot(tangent[0], weights.weight_hh, wide)
-        new = formulas.advance_linearly(slopes, given, db, tangent)
+    # In the backward pass a step finds its derivatives again: to keep them would be to write and
+    # read more than what they are made of.
+    @functools.partial(jax.checkpoint, prevent_cse=False)
+    def one_linearly(dstate: State, xs: tuple[Any, ...]) -> tuple[State, jax.Array]:
+        kept, before, after, da, db, projected, valid = xs
+        db = plus(db, dot(dstate[0], weights.weight_hh, wide))
+        new = formulas.tangent(kept, before, after, da, db, dstate)
         if weights.weight_hr is not None:
             new = (plus(dot(new[0], weights.weight_hr, wide), projected), *new[1:])
-        new = where_valid(valid, new, tangent)
+        new = where_valid(valid, new, dstate)
         return new, new[0]
 
-    # What the slopes are made of is kept for the backward pass, and not the slopes: it is less.
     @functools.partial(jax.checkpoint, prevent_cse=False)
-    def some_linearly(tangent: State, xs: tuple[Any, ...]) -> Any:
+    def some_linearly(dstate: State, xs: tuple[Any, ...]) -> Any:
         x, dx, valid, first, after, kept = xs
         before = tuple(
             jnp.concatenate([part, state[None]])[1:]
@@ -215,17 +217,17 @@ def _loop_jvp(
             else jnp.concatenate([state[None], part])[:-1]
             for state, part in zip(first, after, strict=True)
         )
-        slopes = formulas.slopes(kept, before, after)
         da = plus(_for_all_steps(x, dweights.weight_ih, wide), dweights.bias_ih)
         if dx is not None:
             da = plus(_contribution(dx, weights._replace(bias_ih=None), wide), da)
         db = plus(_for_all_steps(before[0], dweights.weight_hh, wide), dweights.bias_hh)
-        given = formulas.contribution(slopes, da, db)
+        if formulas.merges_biases:  # Then only their sum matters: one array less.
+            da, db = plus(da, db), None
         projected = None
         if dweights.weight_hr is not None:
             projected = _for_all_steps(formulas.output(kept, after), dweights.weight_hr, wide)
-        xs = (slopes, given, projected, valid)
-        return _scan_steps(one_linearly, tangent, xs, reverse)
+        xs = (kept, before, after, da, db, projected, valid)
+        return _scan_steps(one_linearly, dstate, xs, reverse)
 
     last, found = _scan_pieces(some, state, _pieces((x, valid)), reverse=reverse)
     start = tuple(
