@@ -146,7 +146,7 @@ def test_an_empty_batch_is_resized():
         ({"size": 2.0}, TypeError, "size is made of whole numbers, got 2.0"),
         ({"size": (1, 2, 3, 4)}, ValueError, "size is a positive number, or one for each axis"),
         ({"scale": 2, "layout": "HWC"}, ValueError, "layout is None .* got 'HWC'"),
-        ({"scale_factor": 2}, TypeError, "it is called 'scale' here"),
+        ({"scale_factor": 2}, TypeError, "it is scale= here, and channels are last"),
         ({"scale": 2, "interpolation": "linear"}, TypeError, "it is called 'mode' here"),
     ],
 )

@@ -22,7 +22,7 @@ X = jnp.ones((2, 3))
         ("UpSampling2D", 'nn.Upsample(scale=2), with mode="linear"'),
         ("UpsamplingBilinear2d", 'nn.Upsample(scale=2, mode="linear", align_corners=True'),
         ("ReflectionPad2D", "nn.ReflectionPad2d"),
-        ("ZeroPadding2D", "nn.Pad(...)"),
+        ("ZeroPadding2D", "nn.Pad(1)"),
         ("Cropping2D", "nn.Pad(-1)"),
         ("Reshape", "nn.Unflatten(1, shape)"),
         ("EmbeddingBag", "nn.Embedding, and a sum"),

@@ -17,7 +17,7 @@ from ansatz.core.errors import ShapeError, format_shape
 from ansatz.core.module import Module
 from ansatz.core.spelling import shared_init
 from ansatz.nn.interpolation import Resampling, Scale, checked_resampling, resample
-from ansatz.nn.sizes import checked_size, size_along
+from ansatz.nn.sizes import are_numbers, checked_size, size_along
 from ansatz.nn.spatial import (
     Size,
     channel_axis,
@@ -241,7 +241,8 @@ class PixelUnshuffle(_Shuffle):
         """`(batch, *(length · factor), channels)` to `(batch, *lengths, channels · Π factor)`."""
         layout, factor = self._laid_out(x)
         for axis, r in zip(spatial_axes(layout), factor, strict=True):
-            if x.shape[axis] % r:
+            rest = x.shape[axis] % r
+            if are_numbers(rest) and rest:
                 raise ShapeError(
                     f"{type(self).__name__} divides axis {axis} by {r}, but the input has shape "
                     f"{format_shape(x.shape)} in the layout {layout}; pad it before, with nn.Pad"
