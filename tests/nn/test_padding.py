@@ -47,6 +47,8 @@ def test_a_value_stands_for_zero_and_takes_the_dtype_of_the_input():
     assert y.ravel().tolist() == [-2, 1, -2]
     assert nn.Pad(1, value=7)(jnp.ones((1, 1, 1), "int32")).ravel().tolist() == [7, 1, 7]
     assert nn.ConstantPad1d(1, jnp.inf)(jnp.ones((1, 1, 1)))[0, 0, 0] == jnp.inf
+    with pytest.raises(ValueError, match=r"value=0\.5 of Pad is no int32"):
+        nn.Pad(1, value=0.5)(jnp.ones((1, 1, 1), "int32"))
 
 
 def test_pytorchs_order_begins_with_the_last_axis():

@@ -18,7 +18,6 @@ from ansatz.nn.spatial import (
     PADDING_MODES,
     Pads,
     checked_layout_of_any,
-    checked_padding_mode,
     layout_for,
     spatial_axes,
     spelled_padding,
@@ -58,7 +57,8 @@ class Pad(Module):
 
     Raises:
         TypeError: a number of cells is not whole.
-        ValueError: an option does not exist, or `value` is given for another mode than zeros.
+        ValueError: an option does not exist, or `value` is given for another mode than zeros;
+            when called, if it is no whole number and the input is made of these.
         ShapeError: when called, if the input has other axes than the layout, or fewer cells than
             are to be mirrored, repeated or cut off.
 
@@ -99,7 +99,9 @@ class Pad(Module):
                 f"padding={self.padding} of {kind} is for {len(pads)} spatial axes, but the layout "
                 f"{layout} has {axes}"
             )
-        return _padded_and_cut(jnp.asarray(x), pads, self.mode, layout, self.value)
+        if not self.value.is_integer() and jnp.issubdtype(x.dtype, jnp.integer):
+            raise ValueError(f"value={self.value} of {kind} is no {x.dtype}, which the input is")
+        return _padded_and_cut(jnp.asarray(x), self.value, pads, self.mode, layout)
 
     def _axes(self) -> int | None:
         """How many spatial axes there have to be; `None` for any number."""
@@ -152,11 +154,11 @@ def _checked_mode(mode: Any) -> str:
     if mode not in PADDING_MODES:
         known = ", ".join(map(repr, PADDING_MODES))
         raise ValueError(f"mode of Pad is one of {known}; got {mode!r}")
-    return checked_padding_mode(mode)
+    return str(mode)
 
 
-@functools.partial(jax.jit, static_argnums=(1, 2, 3, 4))
-def _padded_and_cut(x: jax.Array, pads: Pads, mode: str, layout: str, value: float) -> jax.Array:
+@functools.partial(jax.jit, static_argnums=(2, 3, 4))
+def _padded_and_cut(x: jax.Array, value: Any, pads: Pads, mode: str, layout: str) -> jax.Array:
     more = tuple((max(before, 0), max(after, 0)) for before, after in pads)
     less = tuple((max(-before, 0), max(-after, 0)) for before, after in pads)
     if mode == "circular":  # What is left goes round, as in PyTorch.
@@ -178,7 +180,7 @@ def _cut(x: jax.Array, less: Pads, layout: str) -> jax.Array:
 
 
 def padded(
-    option: str, x: jax.Array, pads: Pads, mode: str, layout: str, value: float = 0.0
+    option: str, x: jax.Array, pads: Pads, mode: str, layout: str, value: Any = 0
 ) -> jax.Array:
     """`x` with cells added around its spatial axes.
 
