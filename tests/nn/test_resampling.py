@@ -35,14 +35,13 @@ def test_a_straight_line_stays_one_between_its_ends():
 
 @settings(max_examples=5)
 @given(
-    lengths=st.lists(st.integers(1, 6), min_size=1, max_size=2),
-    data=st.data(),
+    length=st.integers(1, 6),
+    size=st.integers(1, 9),
     mode=st.sampled_from(["linear", "cubic"]),
     how=st.sampled_from([{}, {"align_corners": True}, {"antialias": True}]),
 )
-def test_weights_sum_to_one_and_the_gradient_is_the_transpose(lengths, data, mode, how):
-    sizes = [data.draw(st.integers(1, 9)) for _ in lengths]
-    resize = lambda x: nn.interpolate(x, size=sizes, mode=mode, **how)  # noqa: E731
+def test_weights_sum_to_one_and_the_gradient_is_the_transpose(length, size, mode, how):
+    resize = lambda x: nn.interpolate(x, size=size, mode=mode, **how)  # noqa: E731
 
     @jax.jit
     def everything(x, c):
@@ -50,9 +49,9 @@ def test_weights_sum_to_one_and_the_gradient_is_the_transpose(lengths, data, mod
         return y, pullback(c)[0], jax.jvp(resize, (x,), (x,))[1], resize(jnp.full_like(x, 3))
 
     rng = np.random.default_rng(0)
-    x, c = (jnp.asarray(rng.normal(size=(1, *n, 1)), "float32") for n in (lengths, sizes))
+    x, c = (jnp.asarray(rng.normal(size=(1, n, 1)), "float32") for n in (length, size))
     y, pulled, pushed, constant = everything(x, c)
-    close(constant, np.full((1, *sizes, 1), 3.0), rtol=1e-5)
+    close(constant, np.full((1, size, 1), 3.0), rtol=1e-5)
     close(jnp.vdot(pulled, x), jnp.vdot(c, y), rtol=1e-3, atol=1e-4)
     close(pushed, y, rtol=1e-5, atol=1e-6)
 
@@ -97,16 +96,15 @@ def test_what_takes_no_part_may_be_infinite():
     assert pullback(line(jnp.inf, 5))[0].ravel().tolist() == [jnp.inf, 5, 0]
 
 
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-def test_half_precision_is_computed_in_float32(dtype):
-    x = line(*range(7), dtype=dtype)
-    expected = nn.interpolate(x.astype("float32"), size=5, mode="cubic").astype(dtype)
+def test_half_precision_is_computed_in_float32():
+    x = line(*range(7), dtype="float16")
+    expected = nn.interpolate(x.astype("float32"), size=5, mode="cubic").astype("float16")
     y = nn.interpolate(x, size=5, mode="cubic")
-    assert y.dtype == dtype
+    assert y.dtype == "float16"
     assert (y == expected).all()
-    # The gradient is a sum of many, which half precision would round on the way.
-    many = jax.grad(lambda x: nn.interpolate(x, size=3000).sum())(line(1, dtype=dtype))
-    assert many.item() == jnp.asarray(3000, dtype)
+    # The gradient is a sum of many: in float16 it would not come further than 2048.
+    y, pullback = jax.vjp(lambda x: nn.interpolate(x, size=3000), line(1, dtype="float16"))
+    assert pullback(jnp.ones_like(y))[0].item() == 3000
 
 
 def test_labels_stay_integers_and_averages_of_them_are_not():

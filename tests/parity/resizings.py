@@ -32,7 +32,7 @@ RESIZINGS = {
     ],
 }
 
-PADDINGS = {1: [2, (1, 0), (-1, 2)], 2: [1, (1, 0, 2, -1)], 3: [1, (1, 0, 2, 1, -1, 1)]}
+PADDINGS = {1: [2, (1, 0), (-1, 2)], 2: [(1, 0, 2, -1)], 3: [(1, 0, 2, 1, -1, 1)]}
 """How much is added, in PyTorch's order, by the number of spatial axes."""
 
 PADS = ("ZeroPad", "ConstantPad", "ReflectionPad", "ReplicationPad", "CircularPad")

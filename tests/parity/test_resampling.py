@@ -24,7 +24,7 @@ def padded(axes):
 
 LAST = {
     **{f"resize {n}d": resized(n) for n in (1, 2, 3)},
-    "pad 2d": padded(2),
+    "pad 1d": padded(1),
     "shuffle 2": nn.PixelShuffle(2),
     "shuffle 3": nn.PixelShuffle((3, 3)),
     "unshuffle 2": nn.PixelUnshuffle(2),
@@ -32,7 +32,7 @@ LAST = {
     "channel shuffle": nn.ChannelShuffle(3),
 }
 FIRST = {
-    "resize 2d": resized(2, "NCHW"),
+    "resize 1d": resized(1, "NCW"),
     **{f"pad {n}d": lambda x, n=n: [pad(x) for pad in pads_of(nn, n)] for n in (1, 2, 3)},
     "shuffle 2": nn.PixelShuffle(2, layout="NCHW"),
     "unshuffle 3": nn.PixelUnshuffle(3, layout="NCHW"),
