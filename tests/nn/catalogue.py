@@ -365,6 +365,87 @@ def flatten(choose):
     return nn.Flatten(start), [array(*shape)], [(*shape[:start], merged)]
 
 
+LETTERS = {1: "W", 2: "HW", 3: "DHW"}
+
+
+def spatial(choose, least=1):
+    """Whether the channels are first, the layout, and a shape."""
+    first, axes = choose.one_of(True, False), choose.size(1, 3)
+    layout = f"NC{LETTERS[axes]}" if first else choose.one_of(None, f"N{LETTERS[axes]}C")
+    return first, layout, choose.size(), choose.size(), [choose.size(least) for _ in range(axes)]
+
+
+def upsample(choose):
+    first, layout, batch, channels, lengths = spatial(choose)
+    mode = choose.one_of("nearest", "nearest-exact", "linear", "cubic")
+    options = {"mode": mode, "layout": layout}
+    if mode in ("linear", "cubic"):
+        options[choose.one_of("align_corners", "antialias")] = choose.one_of(True, False)
+    if choose.one_of(True, False):
+        sizes = options["size"] = [choose.size() for _ in lengths]
+    else:
+        factors = options["scale"] = [choose.one_of(1, 1.5, 2, 2.7, 3) for _ in lengths]
+        sizes = [int(n * factor) for n, factor in zip(lengths, factors, strict=True)]
+    x, y = image(first, batch, channels, lengths), image(first, batch, channels, sizes)
+    return nn.Upsample(**options), [array(*x)], [y]
+
+
+def shuffle(name):
+    def build(choose):
+        first, layout, batch, channels, lengths = spatial(choose)
+        factors = [choose.size(1, 3) for _ in lengths]
+        parts = 1
+        for factor in factors:
+            parts *= factor
+        many = image(first, batch, channels * parts, lengths)
+        large = image(
+            first, batch, channels, [n * r for n, r in zip(lengths, factors, strict=True)]
+        )
+        x, y = (many, large) if name == "PixelShuffle" else (large, many)
+        return getattr(nn, name)(factors, layout=layout), [array(*x)], [y]
+
+    return build
+
+
+def pad(choose):
+    first, layout, batch, channels, lengths = spatial(choose, 3)
+    pads = [(choose.size(-1, 2), choose.size(-1, 2)) for _ in lengths]
+    mode = choose.one_of("zeros", "reflect")
+    x = image(first, batch, channels, lengths)
+    y = image(first, batch, channels, [n + sum(p) for n, p in zip(lengths, pads, strict=True)])
+    return nn.Pad(pads, mode, layout=layout), [array(*x)], [y]
+
+
+def spelled_pad(name, axes):
+    def build(choose):
+        pads = [choose.size(0, 2) for _ in range(2 * axes)]
+        lengths = [choose.size(3) for _ in range(axes)]
+        batch, channels = choose.size(), choose.size()
+        value = (0.5,) if name == "ConstantPad" else ()
+        places = [n + a + b for n, a, b in zip(lengths, pads[-2::-2], pads[::-2], strict=True)]
+        layer = getattr(nn, f"{name}{axes}d")(pads, *value)
+        return layer, [array(batch, channels, *lengths)], [(batch, channels, *places)]
+
+    return build
+
+
+def channel_shuffle(choose):
+    groups, lead = choose.size(1, 3), choose.sizes()
+    shape = (*lead, groups * choose.size())
+    return nn.ChannelShuffle(groups), [array(*shape)], [shape]
+
+
+def unflatten(choose):
+    shape, several = choose.sizes(1, 3), choose.sizes(1, 3)
+    axis = choose.size(0, len(shape) - 1)
+    whole = 1
+    for n in several:
+        whole *= n
+    layer = nn.Unflatten(axis, choose.one_of(several, (-1, *several[1:])))
+    x = (*shape[:axis], whole, *shape[axis + 1 :])
+    return layer, [array(*x)], [(*shape[:axis], *several, *shape[axis + 1 :])]
+
+
 def concurrent(choose):
     shape, widths = choose.sizes(), choose.sizes(1, 3)
     layer = nn.Concurrent(*(nn.Dense(n) for n in widths))
@@ -452,6 +533,16 @@ LAYERS = {
     **{name: gated(name) for name in ("GLU", "ReGLU", "GeGLU", "SwiGLU")},
     "PReLU": prelu,
     "Flatten": flatten,
+    "Unflatten": unflatten,
+    "Upsample": upsample,
+    **{name: shuffle(name) for name in ("PixelShuffle", "PixelUnshuffle")},
+    "ChannelShuffle": channel_shuffle,
+    "Pad": pad,
+    **{
+        f"{name}Pad{n}d": spelled_pad(f"{name}Pad", n)
+        for name in ("Zero", "Constant", "Reflection", "Replication", "Circular")
+        for n in (1, 2, 3)
+    },
     "Lambda": kept(lambda choose, shape: nn.Lambda(lambda x: 2 * x)),
     "Sequential": sequential,
     "Concurrent": concurrent,

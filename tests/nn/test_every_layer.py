@@ -69,6 +69,9 @@ SETTLED = {
     "AvgPool1D": nn.AvgPool1D,
     "AdaptiveAvgPool1D": lambda: nn.AdaptiveAvgPool1D(2),
     "SinusoidalPositions": nn.SinusoidalPositions,
+    "Upsample": lambda: nn.Upsample(scale=2, mode="linear"),
+    "PixelShuffle": lambda: nn.PixelShuffle(2),
+    "Pad": lambda: nn.Pad(1, mode="reflect"),
 }
 LAYERS = DEFERRED | SETTLED
 
@@ -216,6 +219,10 @@ OPEN_SIZES = {
     "Conv2D, of cells": (lambda: nn.Conv2D(4, 1, stride=2, in_channels=4), "n,h,w,4"),
     "MaxPool2D": (lambda: nn.MaxPool2D(3, 2, padding=1), "n,h,w,4"),
     "AvgPool2D": (lambda: nn.AvgPool2D(3, 2, padding=1, count_include_pad=False), "n,h,5,4"),
+    "Upsample": (lambda: nn.Upsample(scale=2, mode="linear"), "n,h,w,4"),
+    "Upsample, to a size": (lambda: nn.Upsample(size=5, mode="cubic", align_corners=True), "n,h,4"),
+    "PixelShuffle": (lambda: nn.PixelShuffle(2), "n,h,w,4"),
+    "Pad": (lambda: nn.Pad(((1, -1),)), "n,t,4"),
     "GlobalMaxPool2D": (nn.GlobalMaxPool2D, "n,h,w,4"),
     "BatchNorm": (lambda: nn.BatchNorm(4, track_running_stats=False), "n,t,4"),
     "InstanceNorm": (lambda: nn.InstanceNorm(4), "n,t,4"),

@@ -50,3 +50,41 @@ def test_layers_without_parameters_print_what_they_do():
     assert repr(nn.Lambda(jnp.sin)) == "Lambda(sin)"
     assert repr(nn.Flatten()) == "Flatten(start_axis=1)"
     assert repr(nn.Identity()) == "Identity()"
+
+
+def test_unflatten_is_the_inverse_of_flatten():
+    x = jnp.arange(24).reshape(2, 3, 4)
+    assert (nn.Unflatten(1, (3, 4))(nn.Flatten()(x)) == x).all()
+    assert nn.Unflatten(-1, (2, -1))(x).shape == (2, 3, 2, 2)
+    assert nn.Unflatten(0, [2, 1])(x).shape == (2, 1, 3, 4)
+    assert nn.Unflatten(1, (0, 3))(jnp.ones((2, 0))).shape == (2, 0, 3)
+    assert repr(nn.Unflatten(1, [3, -1])) == "Unflatten(axis=1, shape=(3, -1))"
+
+
+@pytest.mark.parametrize(
+    ("shape", "given", "message"),
+    [
+        ((3, 5), (2, 12), r"splits axis 1 into \(3, 5\).*\(2, 12\), with 12 there"),
+        ((5, -1), (2, 12), "with 12 there"),
+        ((0, -1), (2, 12), "with 12 there"),
+        ((3,), (2,), "has no axis 1"),
+    ],
+)
+def test_unflatten_refuses_what_it_cannot_split(shape, given, message):
+    with pytest.raises(az.ShapeError, match=message):
+        nn.Unflatten(1, shape)(jnp.ones(given))
+
+
+@pytest.mark.parametrize(
+    ("shape", "error", "message"),
+    [
+        ((-1, -1), ValueError, "one of which may be -1"),
+        ((-2, 3), ValueError, "one of which may be -1"),
+        ((), ValueError, "one size or more"),
+        ((None, 3), TypeError, "-1 stands for what is left"),
+        (3, TypeError, "made of whole numbers"),
+    ],
+)
+def test_unflatten_refuses_sizes_that_are_none(shape, error, message):
+    with pytest.raises(error, match=message):
+        nn.Unflatten(1, shape)

@@ -93,6 +93,7 @@ from ansatz.nn.decoding import decoding
 from ansatz.nn.dropout import Dropout, DropPath
 from ansatz.nn.embedding import Embedding
 from ansatz.nn.instance_norm import GroupNorm, InstanceNorm
+from ansatz.nn.interpolation import interpolate
 from ansatz.nn.layer_norm import LayerNorm, RMSNorm
 from ansatz.nn.linear import Bilinear, Dense, Linear
 from ansatz.nn.losses import (
@@ -117,16 +118,18 @@ from ansatz.nn.losses import (
     triplet_loss,
 )
 from ansatz.nn.packed_attention import MultiheadAttention
+from ansatz.nn.padding import Pad
 from ansatz.nn.parametrizations import spectral_norm, weight_norm
 from ansatz.nn.pooling import AvgPool1D, AvgPool2D, AvgPool3D, MaxPool1D, MaxPool2D, MaxPool3D
 from ansatz.nn.positions import LearnedPositions, RotaryPositions, SinusoidalPositions
 from ansatz.nn.recurrent import GRU, LSTM, RNN
 from ansatz.nn.recurrent_cells import GRUCell, LSTMCell, RNNCell
+from ansatz.nn.resampling import ChannelShuffle, PixelShuffle, PixelUnshuffle, Upsample
 from ansatz.nn.separable import DepthwiseConv2D, SeparableConv2D
 from ansatz.nn.slopes import PReLU, RReLU
 from ansatz.nn.spelling import no_such_name
 from ansatz.nn.stack import Stack
-from ansatz.nn.stateless import Flatten, Identity, Lambda
+from ansatz.nn.stateless import Flatten, Identity, Lambda, Unflatten
 from ansatz.nn.torch_conv import (
     Conv1d,
     Conv2d,
@@ -142,6 +145,23 @@ from ansatz.nn.torch_norm import (
     InstanceNorm1d,
     InstanceNorm2d,
     InstanceNorm3d,
+)
+from ansatz.nn.torch_padding import (
+    CircularPad1d,
+    CircularPad2d,
+    CircularPad3d,
+    ConstantPad1d,
+    ConstantPad2d,
+    ConstantPad3d,
+    ReflectionPad1d,
+    ReflectionPad2d,
+    ReflectionPad3d,
+    ReplicationPad1d,
+    ReplicationPad2d,
+    ReplicationPad3d,
+    ZeroPad1d,
+    ZeroPad2d,
+    ZeroPad3d,
 )
 from ansatz.nn.torch_pooling import (
     AdaptiveAvgPool1d,
@@ -203,7 +223,14 @@ __all__ = [
     "BatchNorm2d",
     "BatchNorm3d",
     "Bilinear",
+    "ChannelShuffle",
+    "CircularPad1d",
+    "CircularPad2d",
+    "CircularPad3d",
     "Concurrent",
+    "ConstantPad1d",
+    "ConstantPad2d",
+    "ConstantPad3d",
     "Conv1D",
     "Conv1d",
     "Conv2D",
@@ -259,12 +286,21 @@ __all__ = [
     "MultiHeadAttention",
     "MultiheadAttention",
     "PReLU",
+    "Pad",
+    "PixelShuffle",
+    "PixelUnshuffle",
     "RMSNorm",
     "RNNCell",
     "RReLU",
     "ReGLU",
     "ReLU",
     "ReLU6",
+    "ReflectionPad1d",
+    "ReflectionPad2d",
+    "ReflectionPad3d",
+    "ReplicationPad1d",
+    "ReplicationPad2d",
+    "ReplicationPad3d",
     "Residual",
     "RotaryPositions",
     "SeparableConv2D",
@@ -287,6 +323,11 @@ __all__ = [
     "TransformerDecoderLayer",
     "TransformerEncoder",
     "TransformerEncoderLayer",
+    "Unflatten",
+    "Upsample",
+    "ZeroPad1d",
+    "ZeroPad2d",
+    "ZeroPad3d",
     "binary_cross_entropy",
     "celu",
     "cosine_embedding_loss",
@@ -307,6 +348,7 @@ __all__ = [
     "hinge_loss",
     "huber_loss",
     "init",
+    "interpolate",
     "kl_divergence",
     "l1_loss",
     "l2_loss",

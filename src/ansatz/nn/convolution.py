@@ -8,9 +8,9 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from ansatz.core.errors import ShapeError, format_shape
 from ansatz.nn.activation_functions import by_name
 from ansatz.nn.convolution_cpu import slide_on_cpu
+from ansatz.nn.padding import padded
 from ansatz.nn.sliding import Sliding, slide
 from ansatz.nn.spatial import (
     Pads,
@@ -18,7 +18,6 @@ from ansatz.nn.spatial import (
     extents,
     pads_of,
     places,
-    spatial_axes,
     spatial_sizes,
 )
 
@@ -66,7 +65,8 @@ def convolve(
     pads = pads_of(g.padding, lengths, extent, g.stride)
     places("a convolution", lengths, extent, g.stride, pads)
     if g.padding_mode != "zeros":
-        x, pads = _with_own_cells(x, pads, g), ((0, 0),) * len(pads)
+        x = padded("padding_mode", x, pads, g.padding_mode, g.layout)
+        pads = ((0, 0),) * len(pads)
     spread = (1,) * len(lengths)
     sliding = Sliding(g.stride, pads, g.dilation, spread, g.groups, g.layout)
     return _finished(x, weight, bias, sliding, activation)
@@ -106,29 +106,6 @@ def convolve_transposed(
     ones = (1,) * len(kernel)
     sliding = Sliding(ones, pads, g.dilation, g.stride, g.groups, g.layout)
     return _finished(x, weight, bias, sliding, activation)
-
-
-_NAMES_IN_NUMPY = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
-
-
-def _with_own_cells(x: jax.Array, pads: Pads, geometry: Geometry) -> jax.Array:
-    """`x` with cells of its own added around its spatial axes.
-
-    Raises:
-        ShapeError: an axis has not as many cells as are to be added.
-    """
-    mode = geometry.padding_mode
-    width = [(0, 0)] * x.ndim
-    for axis, pair in zip(spatial_axes(geometry.layout), pads, strict=True):
-        there = x.shape[axis] - 1 if mode == "reflect" else x.shape[axis]
-        if (mode != "replicate" or not there) and max(pair) > there:
-            raise ShapeError(
-                f"padding_mode={mode!r} adds cells of the input, of which axis {axis} of "
-                f"{format_shape(x.shape)} has {max(there, 0)} to give, but padding adds {pair}; "
-                "use less padding, or padding_mode='zeros'"
-            )
-        width[axis] = pair
-    return jnp.pad(x, width, mode=_NAMES_IN_NUMPY[mode])
 
 
 def cuts_of(padding: str | Pads, extent: tuple[int, ...], stride: tuple[int, ...]) -> Pads:

@@ -48,6 +48,46 @@ def checked_layout(layout: str | None, axes: int) -> str:
     return layout
 
 
+def checked_layout_of_any(layout: str | None) -> str | None:
+    """`layout`, if it is `None` or a layout of one to three spatial axes.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    known = [f"N{letters}C" for letters in _LETTERS.values()]
+    known += [f"NC{letters}" for letters in _LETTERS.values()]
+    if layout is not None and layout not in known:
+        named = ", ".join(repr(each) for each in known)
+        raise ValueError(f"layout is None for channels last, or one of {named}; got {layout!r}")
+    return layout
+
+
+def layout_for(kind: str, x: Any, layout: str | None, axes: int | None = None) -> str:
+    """The layout of an input with one to three spatial axes.
+
+    Args:
+        kind: what takes the input.
+        x: the input.
+        layout: its layout; `None` for channels last, whatever the number of axes.
+        axes: how many spatial axes there have to be; `None` for any number.
+
+    Raises:
+        ShapeError: it does not fit the layout, or has more or fewer axes.
+    """
+    if layout is not None:
+        check_axes(kind, x, layout)
+        return layout
+    if axes is not None:
+        check_axes(kind, x, checked_layout(None, axes))
+    if x.ndim - 2 not in _LETTERS:
+        raise ShapeError(
+            f"{kind} takes an input with a batch axis, one to three spatial axes and a channel "
+            f"axis, such as NHWC, got shape {format_shape(x.shape)}; add the missing ones: x[None] "
+            "for a batch of one, x[..., None] for one channel"
+        )
+    return checked_layout(None, x.ndim - 2)
+
+
 def channel_axis(layout: str) -> int:
     """Where the channels are: 1 or -1."""
     return 1 if layout[1] == "C" else -1

@@ -16,11 +16,11 @@ _ELSEWHERE: Mapping[str, str] = {
     "Block": "nn.Module",
     "Buffer": "az.State",
     "CTCLoss": "nn.ctc_loss, a function",
-    "ChannelShuffle": "a line of jnp: reshape, swapaxes, reshape",
     "Concatenate": "nn.Concurrent(...), or jnp.concatenate in a forward",
     "CosineEmbeddingLoss": "nn.cosine_embedding_loss, a function",
     "CosineSimilarity": "a line of jnp",
     "CrossEntropyLoss": "nn.softmax_cross_entropy, a function",
+    **{f"Cropping{n}D": "nn.Pad(-1): negative padding cuts cells off" for n in (1, 2, 3)},
     "DataParallel": "jax.device_put of each batch with a NamedSharding; the network stays as it is",
     "Dropout1d": "nn.Dropout(rate, axes=2)",
     "Dropout2d": "nn.Dropout(rate, axes=(2, 3)), or axes=(1, 2) with the channels last",
@@ -57,11 +57,15 @@ _ELSEWHERE: Mapping[str, str] = {
     "Parameter": "az.Parameter",
     "ParameterDict": "a plain dict of az.Parameter",
     "ParameterList": "a plain list of az.Parameter",
-    **dict.fromkeys(
-        ("PixelShuffle", "PixelShuffle2D"), "a line of jnp: reshape, transpose, reshape"
-    ),
-    "PixelUnshuffle": "a line of jnp: reshape, transpose, reshape",
+    "Permute": "nn.Lambda(lambda x: x.transpose(0, ...)), with the batch as axis 0",
+    **{
+        f"PixelShuffle{n}D": "nn.PixelShuffle(factor), with layout= for channels first"
+        for n in (1, 2, 3)
+    },
     "PoissonNLLLoss": "nn.poisson_loss, a function",
+    "RepeatVector": "nn.Lambda(lambda x: jnp.repeat(x[:, None], n, 1))",
+    "Reshape": "nn.Unflatten(1, shape), behind an nn.Flatten() if there are more axes",
+    "Resizing": 'nn.Upsample(size=(height, width), mode="linear")',
     "Rngs": "not needed: net.initialize(seed=0) draws every value",
     "SigmoidBCELoss": "nn.binary_cross_entropy(..., from_logits=True)",
     "SigmoidBinaryCrossEntropyLoss": "nn.binary_cross_entropy(..., from_logits=True)",
@@ -75,25 +79,16 @@ _ELSEWHERE: Mapping[str, str] = {
     "Transformer": "nn.TransformerEncoder and nn.TransformerDecoder",
     "TripletMarginLoss": "nn.triplet_loss, a function",
     "TripletMarginWithDistanceLoss": "nn.triplet_loss(..., distance=function)",
-    "Unflatten": "nn.Lambda(lambda x: x.reshape(len(x), *shape))",
     "Unfold": "jax.lax.conv_general_dilated_patches",
-    "Upsample": "jax.image.resize",
-    "UpsamplingBilinear2d": 'jax.image.resize(..., "bilinear"), which does not align corners',
-    "UpsamplingNearest2d": 'jax.image.resize(..., "nearest")',
-    "WeightNorm": "nn.weight_norm(layer)",
-    **{f"ZeroPadding{n}D": "jnp.pad, or padding= of the layer behind" for n in (1, 2, 3)},
     **{
-        f"{name}Pad{n}{letter}": f"jnp.pad{how}"
-        for name, how in {
-            "Circular": '(..., mode="wrap"), or padding_mode="circular" of a convolution',
-            "Constant": "",
-            "Reflection": '(..., mode="reflect"), or padding_mode="reflect" of a convolution',
-            "Replication": '(..., mode="edge"), or padding_mode="replicate" of a convolution',
-            "Zero": ", or padding= of the layer behind",
-        }.items()
+        f"UpSampling{n}D": 'nn.Upsample(scale=2), with mode="linear" for interpolation="bilinear"'
         for n in (1, 2, 3)
-        for letter in "dD"
     },
+    "UpsamplingBilinear2d": 'nn.Upsample(scale=2, mode="linear", align_corners=True, '
+    'layout="NCHW")',
+    "UpsamplingNearest2d": 'nn.Upsample(scale=2, layout="NCHW")',
+    "WeightNorm": "nn.weight_norm(layer)",
+    **{f"ZeroPadding{n}D": "nn.Pad(1), or padding= of the layer behind" for n in (1, 2, 3)},
     "binary_cross_entropy_with_logits": "nn.binary_cross_entropy(..., from_logits=True)",
     "compact": "layers made in __init__, or nn.Sequential",
     "conv2d": "jax.lax.conv_general_dilated, or the layer nn.Conv2D",
@@ -102,6 +97,10 @@ _ELSEWHERE: Mapping[str, str] = {
     "functional": "nn itself: nn.relu, nn.softmax_cross_entropy, …",
     "mse_loss": "nn.l2_loss",
     "one_hot": "jax.nn.one_hot",
+    "pad": "jnp.pad, or the layer nn.Pad",
+    "pixel_shuffle": "the layer nn.PixelShuffle(factor)",
+    "pixel_unshuffle": "the layer nn.PixelUnshuffle(factor)",
+    "upsample": "nn.interpolate",
     "utils": "nn.weight_norm, nn.spectral_norm; for packed sequences, lengths= of the layer",
 }
 """Names elsewhere that differ from ours by more than capitals, and what to write here."""
