@@ -38,12 +38,15 @@ from ansatz import init, nn
         (lambda: az.lora(nn.Dense(8), "weight", r=4), "it is called 'rank' here"),
         (lambda: az.lora(nn.Dense(8), "weight", lora_alpha=4), "it is called 'alpha' here"),
         (lambda: az.lora(nn.Dense(8), target_modules="*"), "it is called 'select' here"),
-        (lambda: az.jit(abs, static_argnums=0), "jit has no option 'static_argnums'; it is"),
+        (lambda: az.jit(abs, static_argnums=0), "are told by name: static_argnames='k'"),
         (lambda: init.Normal(std=0.1), "Normal has no option 'std'; it is called 'sigma' here"),
         (lambda: init.Normal(stddev=0.1), "it is called 'sigma' here"),
         (lambda: init.TruncatedNormal(stddev=0.1), "it is called 'std' here"),
         (lambda: init.Xavier(gain=2), "magnitude= here: 3 * gain**2"),
         (lambda: nn.Identity(3), "Identity takes nothing by position"),
+        (lambda: az.Parameter("w", shape=(3,)), "Parameter got shape twice, by position and by na"),
+        (lambda: az.Parameter((3,), lr_mult=0.1), "optimizers take groups of paths"),
+        (lambda: az.Parameter((3,), allow_deferred_init=True), "None in the shape is a size"),
     ],
 )
 def test_an_option_of_another_library_is_refused_with_what_it_is_called_here(build, hint):

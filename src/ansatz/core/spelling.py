@@ -23,6 +23,7 @@ _OPTIONS: Mapping[str, tuple[str, ...]] = {
     "center": ("use_bias",),
     "criterion": ("loss",),
     "decoder_layer": ("layer",),
+    "differentiable": ("trainable",),
     "dilation_rate": ("dilation",),
     "dim": ("axis",),
     "distance_function": ("distance",),
@@ -64,12 +65,12 @@ _OPTIONS: Mapping[str, tuple[str, ...]] = {
     "pool_size": ("kernel_size",),
     "pos_weight": ("positive_weight",),
     "r": ("rank",),
+    "requires_grad": ("trainable",),
     "rules": ("init",),
     "sample_weight": ("weights",),
     "scale": ("use_weight",),
     "sigma": ("std",),
     "start_dim": ("start_axis",),
-    "static_argnums": ("static_argnames",),
     "std": ("sigma",),
     "stddev": ("sigma", "std"),
     "strides": ("stride",),
@@ -87,8 +88,11 @@ _OPTIONS: Mapping[str, tuple[str, ...]] = {
 }
 """Options elsewhere, and what a layer here may call the same thing."""
 
+_MULTIPLIERS = "optimizers take groups of paths: optax.multi_transform, optax.masked"
+
 _NEEDLESS: Mapping[str, str] = {
     "activation": "what it computes is fixed; an activation behind it is a layer: nn.ReLU()",
+    "allow_deferred_init": "leave it out: None in the shape is a size that the first call tells",
     "allow_missing": "strict=False leaves what is missing as it is",
     "assign": "leave it out: values are always put in place whole",
     "callbacks": "a loop of one's own does what they do: loss = trainer.step(x, y)",
@@ -103,6 +107,7 @@ _NEEDLESS: Mapping[str, str] = {
     "input_shape": "leave it out: the first input tells it",
     "layout": "it is batch_first= of recurrent layers (true is 'NTC'), and axis= of norms",
     "learning_rate": "it is the optimizer's: optax.adam(1e-3)",
+    "lr_mult": _MULTIPLIERS,
     "map_location": "values go where those that they replace are; jax.device_put moves them",
     "metrics": "trainer.fit(…, metrics={'accuracy': f}) and trainer.evaluate take it",
     "name": "a layer is called what the attribute that holds it is called",
@@ -113,6 +118,8 @@ _NEEDLESS: Mapping[str, str] = {
     "rngs": "leave it out: net.initialize(seed=0) draws every value",
     "size_average": "it is reduction=: 'mean', 'sum', 'none' or 'sample'",
     "skip_mismatch": "it is on_shape='skip'",
+    "static_argnums": "constants are told by name: static_argnames='k', or a tuple of names",
+    "wd_mult": _MULTIPLIERS,
     "weights_only": "leave it out: nothing that is read is ever run",
 }
 """Options elsewhere that have no counterpart here, and why."""
@@ -164,7 +171,7 @@ _ATTRIBUTES: Mapping[str, str] = {
     "double": "net.collect_params().cast('float64'), with jax_enable_x64",
     "evaluate": "az.Trainer(net, optax.adam(1e-3), loss).evaluate(batches)",
     "fill_": "p.data[:] = number",
-    "fit": "az.Trainer(net, optax.adam(1e-3), loss).fit(batches, epochs)",
+    "fit": "az.Trainer(net, optax.adam(1e-3), loss).fit(batches, epochs=5)",
     "float": "net.collect_params().cast('float32'); layers are made in float32",
     "get_layer": "net.get_submodule(path)",
     "get_weights": "net.state_dict()",
@@ -224,11 +231,15 @@ class _Signature(NamedTuple):
     any_position: bool
     any_name: bool
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        return self.by_position + self.by_name
+
 
 @functools.cache
-def _signature(function: Callable[..., Any]) -> _Signature:
-    """What `function` takes after `self`."""
-    found = list(inspect.signature(function).parameters.values())[1:]
+def _signature(function: Callable[..., Any], skipped: int) -> _Signature:
+    """What `function` takes after its first `skipped` parameters, which are `self` or none."""
+    found = list(inspect.signature(function).parameters.values())[skipped:]
     plain = [p for p in found if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     return _Signature(
         tuple(p.name for p in plain),
@@ -243,25 +254,34 @@ def check_options(cls: type, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -
     """Refuse what `cls.__init__` does not take, before Python does so in fewer words.
 
     Raises:
-        TypeError: an option is unknown, missing, or not given by its name.
+        TypeError: an option is unknown, missing, given twice, or not given by its name.
     """
-    takes = _signature(cls.__init__)  # type: ignore[misc]  # It is only looked at.
-    for name in kwargs:
-        if not takes.any_name and name not in takes.by_position and name not in takes.by_name:
-            raise unknown_option(cls.__name__, name, takes.by_position + takes.by_name)
-    if not takes.any_position and len(args) > len(takes.by_position):
+    takes = _signature(cls.__init__, 1)  # type: ignore[misc]  # It is only looked at.
+    _check(cls.__name__, takes, len(args), kwargs)
+
+
+def _check(
+    kind: str, takes: _Signature, count: int, kwargs: Mapping[str, Any], advice: str = ""
+) -> None:
+    """Refuse `count` values by position and `kwargs` by name if they do not fit."""
+    for name in () if takes.any_name else kwargs:
+        if name not in takes.names:
+            error = unknown_option(kind, name, takes.names)
+            raise TypeError(f"{error}{advice}") if name == "batch_size" else error
+    by_position = takes.by_position[:count]
+    twice = next((name for name in by_position if name in kwargs), "")
+    if twice and not takes.any_name:
+        raise TypeError(f"{kind} got {twice} twice, by position and by name{advice}")
+    if not takes.any_position and count > len(takes.by_position):
         named = ", ".join(takes.by_name)
         raise TypeError(
-            f"{cls.__name__} takes {', '.join(takes.by_position) or 'nothing'} by position, got "
-            f"{len(args)} values" + (f"; give others by name: {named}" if named else "")
+            f"{kind} takes {', '.join(takes.by_position) or 'nothing'} by position, got {count} "
+            f"values{f'; give others by name: {named}' if named else ''}{advice}"
         )
-    missing = takes.required.difference(kwargs, takes.by_position[: len(args)])
+    missing = takes.required.difference(kwargs, by_position)
     if missing:
-        names = [name for name in takes.by_position + takes.by_name if name in missing]
-        raise TypeError(
-            f"{cls.__name__} needs {' and '.join(names)}; it takes "
-            f"{', '.join(takes.by_position + takes.by_name)}"
-        )
+        needs = " and ".join(name for name in takes.names if name in missing)
+        raise TypeError(f"{kind} needs {needs}; it takes {', '.join(takes.names)}{advice}")
 
 
 P = ParamSpec("P")
@@ -290,48 +310,27 @@ def hinted(hint: str = "") -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Make a function say what it takes, and what an option elsewhere is called here.
 
     Args:
-        hint: what to write instead, when it is given too many or too few values, or a `batch_size`.
+        hint: what to write instead, when it is given too many or too few values, one of them twice,
+            or a `batch_size`.
     """
+    advice = f"; {hint}" if hint else ""
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
-        found = [p for p in inspect.signature(function).parameters.values() if p.name != "self"]
-        bound = len(inspect.signature(function).parameters) - len(found)
-        names = tuple(p.name for p in found)
-        takes = ", ".join(map(_listed, found))
-        by_position = [p.name for p in found if p.kind not in (p.KEYWORD_ONLY, *_OPEN)]
-        required = [p.name for p in found if p.default is p.empty and p.kind not in _OPEN]
-        any_position = any(p.kind is p.VAR_POSITIONAL for p in found)
-        any_name = any(p.kind is p.VAR_KEYWORD for p in found)
-        most = sys.maxsize if any_position else len(by_position) + bound
-        least = len(required) + bound
+        skipped = int(next(iter(inspect.signature(function).parameters), "") == "self")
+        takes = _signature(function, skipped)
+        least = skipped + len(takes.required.intersection(takes.by_position))
+        most = sys.maxsize if takes.any_position else skipped + len(takes.by_position)
         kind = function.__qualname__.removesuffix(".__init__")
-        advice = f"; {hint}" if hint else ""
 
         @functools.wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
-            for name in () if any_name else kwargs:
-                if name not in names:
-                    error = unknown_option(kind, name, names)
-                    raise TypeError(f"{error}{advice}") if name == "batch_size" else error
-            if len(args) > most:
-                raise TypeError(f"{kind} takes ({takes}){advice}")
-            if len(args) < least:
-                given = {*by_position[: max(len(args) - bound, 0)], *kwargs}
-                missing = [name for name in required if name not in given]
-                if missing:
-                    needs = " and ".join(missing)
-                    raise TypeError(f"{kind} needs {needs}; it takes ({takes}){advice}")
+            if kwargs or not least <= len(args) <= most:
+                _check(kind, takes, len(args) - skipped, kwargs, advice)
             return function(*args, **kwargs)
 
         return call
 
     return decorate
-
-
-def _listed(parameter: inspect.Parameter) -> str:
-    """A parameter as it stands in a list of what a function takes."""
-    stars = "*" * (_OPEN.index(parameter.kind) + 1) if parameter.kind in _OPEN else ""
-    return stars + parameter.name
 
 
 def unknown_option(kind: str, name: str, known: tuple[str, ...]) -> TypeError:
