@@ -112,7 +112,9 @@ class Parameter(Declared):
     __slots__ = ("_grad", "_grad_req", "_trainable")
 
     _kind = "parameter"
+    lr_mult = SpelledOtherwise()
     requires_grad = SpelledOtherwise()
+    wd_mult = SpelledOtherwise()
 
     @hinted("self.weight = az.Parameter(shape, init): the attribute gives the name")
     def __init__(

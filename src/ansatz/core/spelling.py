@@ -40,6 +40,7 @@ _OPTIONS: Mapping[str, tuple[str, ...]] = {
     "filename": ("path",),
     "filters": ("channels",),
     "force_init": ("force_reinit",),
+    "i2h_weight_initializer": ("weight_init",),
     "in_channels": ("channels",),
     "in_features": ("in_units",),
     "initializer": ("init",),
@@ -88,7 +89,8 @@ _OPTIONS: Mapping[str, tuple[str, ...]] = {
 }
 """Options elsewhere, and what a layer here may call the same thing."""
 
-_MULTIPLIERS = "optimizers take groups of paths: optax.multi_transform, optax.masked"
+_NAME = "a layer is called what the attribute that holds it is called"
+_MULTIPLIERS = "optax.multi_transform, or optax.masked, over dicts by path"
 
 _NEEDLESS: Mapping[str, str] = {
     "activation": "what it computes is fixed; an activation behind it is a layer: nn.ReLU()",
@@ -110,7 +112,8 @@ _NEEDLESS: Mapping[str, str] = {
     "lr_mult": _MULTIPLIERS,
     "map_location": "values go where those that they replace are; jax.device_put moves them",
     "metrics": "trainer.fit(…, metrics={'accuracy': f}) and trainer.evaluate take it",
-    "name": "a layer is called what the attribute that holds it is called",
+    "name": _NAME,
+    "prefix": _NAME,
     "reduce": "it is reduction=: 'mean', 'sum', 'none' or 'sample'",
     "return_sequences": "leave it out: the output has all steps, and y[:, -1] is the last",
     "return_state": "leave it out: recurrent layers always return (output, state)",
@@ -120,6 +123,7 @@ _NEEDLESS: Mapping[str, str] = {
     "skip_mismatch": "it is on_shape='skip'",
     "static_argnums": "constants are told by name: static_argnames='k', or a tuple of names",
     "wd_mult": _MULTIPLIERS,
+    "use_global_stats": "switch the layer: layer.eval()",
     "weights_only": "leave it out: nothing that is read is ever run",
 }
 """Options elsewhere that have no counterpart here, and why."""
@@ -153,6 +157,7 @@ _ON_DEVICE = "not needed: values are on JAX's default device; jax.device_put mov
 
 _ATTRIBUTES: Mapping[str, str] = {
     "add_parameter": "self.weight = az.Parameter(shape)",
+    "asnumpy": "numpy.asarray(p.value)",
     "backward": "az.backward(loss_fn, net, x, y): gradients are those of a function",
     "begin_state": "not needed: layer(x) begins with zeros, layer(x, state) with a state",
     "bfloat16": "net.collect_params().cast('bfloat16'), or dtype='bfloat16' of the layers",
@@ -170,6 +175,7 @@ _ATTRIBUTES: Mapping[str, str] = {
     "device": _ON_DEVICE,
     "double": "net.collect_params().cast('float64'), with jax_enable_x64",
     "evaluate": "az.Trainer(net, optax.adam(1e-3), loss).evaluate(batches)",
+    "export": "net.save(path); the program is jax.export's",
     "fill_": "p.data[:] = number",
     "fit": "az.Trainer(net, optax.adam(1e-3), loss).fit(batches, epochs=5)",
     "float": "net.collect_params().cast('float32'); layers are made in float32",
@@ -185,8 +191,12 @@ _ATTRIBUTES: Mapping[str, str] = {
     "list_data": "p.value",
     "list_grad": "p.grad",
     "load_dict": "net.load_state_dict(mapping)",
+    "load": "net.load(path)",
     "load_parameters": "net.load(path)",
+    "load_params": "net.load(path)",
     "load_weights": "net.load(path)",
+    "lr_mult": _MULTIPLIERS,
+    "name": "its path, the key in net.collect_params()",
     "name_scope": "not needed: paths come from attributes",
     "named_buffers": "net.named_states()",
     "non_trainable_variables": "net.named_states(), and parameters that are frozen",
@@ -194,9 +204,11 @@ _ATTRIBUTES: Mapping[str, str] = {
     "numel": "p.size",
     "numpy": "numpy.asarray(p.value)",
     "params": "net.collect_params(); a parameter of one's own is self.weight = az.Parameter(shape)",
+    "prefix": "not needed: paths come from attributes",
     "predict": "net.eval()(x)",
     "register_backward_hook": "az.value_and_grad, which returns every gradient",
     "register_buffer": "self.mean = az.State(value)",
+    "register_child": "net.add_module(name, module), or an attribute",
     "register_full_backward_hook": "az.value_and_grad, which returns every gradient",
     "register_module": "net.add_module(name, module)",
     "register_parameter": "self.weight = az.Parameter(shape)",
@@ -205,6 +217,7 @@ _ATTRIBUTES: Mapping[str, str] = {
     "reset_ctx": _ON_DEVICE,
     "save_dict": "net.save(path)",
     "save_parameters": "net.save(path)",
+    "save_params": "net.save(path)",
     "save_weights": "net.save(path)",
     "set_data": "p.value = array, or p.data[:] = number",
     "set_weights": "net.load_state_dict(values)",
@@ -213,8 +226,11 @@ _ATTRIBUTES: Mapping[str, str] = {
     "to": _ON_DEVICE,
     "trainable_variables": "net.collect_params(lambda path, p: p.trainable)",
     "trainable_weights": "net.collect_params(lambda path, p: p.trainable)",
+    "unroll": "nn.LSTM, nn.GRU or nn.RNN, which take whole sequences",
     "uniform_": "init.uniform_(p, low, high)",
+    "var": "p.value",
     "variables": "net.state_dict()",
+    "wd_mult": _MULTIPLIERS,
     "weights": "net.collect_params()",
     "zero_": "init.zeros_(p)",
 }
