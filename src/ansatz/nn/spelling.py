@@ -19,6 +19,7 @@ _ELSEWHERE: Mapping[str, str] = {
     "CTCLoss": "nn.ctc_loss, a function",
     "ChannelShuffle": "a line of jnp: reshape, swapaxes, reshape",
     "Concatenate": "nn.Concurrent(...), or jnp.concatenate in a forward",
+    "Constant": "az.State(value)",
     "CosineEmbeddingLoss": "nn.cosine_embedding_loss, a function",
     "CosineSimilarity": "a line of jnp",
     "CrossEntropyLoss": "nn.softmax_cross_entropy, a function",
