@@ -280,9 +280,10 @@ def _check(
     kind: str, takes: _Signature, count: int, kwargs: Mapping[str, Any], advice: str = ""
 ) -> None:
     """Refuse `count` values by position and `kwargs` by name if they do not fit."""
+    names = takes.names
     for name in () if takes.any_name else kwargs:
-        if name not in takes.names:
-            error = unknown_option(kind, name, takes.names)
+        if name not in names:
+            error = unknown_option(kind, name, names)
             raise TypeError(f"{error}{advice}") if name == "batch_size" else error
     by_position = takes.by_position[:count]
     twice = next((name for name in by_position if name in kwargs), "")
@@ -296,8 +297,8 @@ def _check(
         )
     missing = takes.required.difference(kwargs, by_position)
     if missing:
-        needs = " and ".join(name for name in takes.names if name in missing)
-        raise TypeError(f"{kind} needs {needs}; it takes {', '.join(takes.names)}{advice}")
+        needs = " and ".join(name for name in names if name in missing)
+        raise TypeError(f"{kind} needs {needs}; it takes {', '.join(names)}{advice}")
 
 
 P = ParamSpec("P")
@@ -336,11 +337,12 @@ def hinted(hint: str = "") -> Callable[[Callable[P, R]], Callable[P, R]]:
         takes = _signature(function, skipped)
         least = skipped + len(takes.required.intersection(takes.by_position))
         most = sys.maxsize if takes.any_position else skipped + len(takes.by_position)
+        by_name = frozenset(takes.by_name)
         kind = function.__qualname__.removesuffix(".__init__")
 
         @functools.wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
-            if kwargs or not least <= len(args) <= most:
+            if not (least <= len(args) <= most and by_name.issuperset(kwargs)):
                 _check(kind, takes, len(args) - skipped, kwargs, advice)
             return function(*args, **kwargs)
 
