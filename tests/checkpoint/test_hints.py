@@ -2,7 +2,7 @@
 
 import pytest
 
-from ansatz.checkpoint.hints import computed_hint, near, prefix_hint
+from ansatz.checkpoint.hints import computed_hint, near, prefix_hint, table_hint
 
 NAMES = ["0.weight", "0.bias", "1.weight", "1.bias"]
 
@@ -30,6 +30,28 @@ def test_a_prefix_that_helps_most_names_is_worth_a_hint() -> None:
 )
 def test_no_hint_is_given_where_no_prefix_helps(unexpected: list[str], missing: list[str]) -> None:
     assert prefix_hint(unexpected, missing) == ""
+
+
+@pytest.mark.parametrize(
+    ("unexpected", "missing", "table"),
+    [
+        (["r._unfused.0.i2h_bias"], ["r.bias_ih_l0"], "GLUONCV"),
+        (["params.a.kernel", "params.a.bias"], ["a.weight", "a.bias"], "FLAX"),
+        (["layers.dense.0", "layers.dense.1"], ["dense.weight", "dense.bias"], "KERAS"),
+    ],
+)
+def test_names_of_another_library_are_met_with_their_table(
+    unexpected: list[str], missing: list[str], table: str
+) -> None:
+    hint = table_hint(unexpected, missing)
+    assert f"{len(missing)} of {len(unexpected)} names in the file would fit" in hint
+    assert hint.endswith(f"rename=az.checkpoint.rename_tables.{table}")
+
+
+@pytest.mark.parametrize("prefix", ["module.", "model.", "bert.", "x."])
+def test_no_table_is_named_where_a_prefix_is_all_there_is_to_it(prefix: str) -> None:
+    assert table_hint([prefix + name for name in NAMES], NAMES) == ""
+    assert table_hint(["x.y"], NAMES) == table_hint([], []) == ""
 
 
 def test_a_near_name_is_suggested() -> None:

@@ -133,6 +133,9 @@ def test_gpt_2_of_hugging_face_computes_the_same() -> None:
         ("TORCHVISION", "features.1.conv.1.weight", "features.1.conv.1.weight"),  # MobileNetV2
         ("GLUONCV", "features.0.gamma", "features.0.weight"),
         ("GLUONCV", "resnetv10_batchnorm0_beta", "resnetv10_batchnorm0_bias"),
+        ("GLUONCV", "rnn._unfused.1.r_cell.h2h_bias", "rnn.bias_hh_l1_reverse"),  # MXNet 1.9.1
+        ("GLUONCV", "rnn.l0_i2h_weight", "rnn.weight_ih_l0"),  # MXNet 2.0
+        ("GLUONCV", "r1_h2h_weight", "weight_hh_l1_reverse"),
         ("GPT2", "transformer.h.0.attn.c_attn.bias", "h.0.attn.c_attn.bias"),
         ("KERAS", "layers.batch_normalization_2.3", "batch_normalization_2.running_var"),
         ("KERAS", "layers.dense.1", "dense.bias"),
@@ -192,6 +195,23 @@ def test_a_gluon_network_is_loaded_from_its_own_file() -> None:
     plan = net.plan_load(path, rename=[*rename_tables.GLUONCV, Rule("0.*", None)])
     assert plan.ok, plan
     assert plan.commit().missing_keys == []
+
+
+def test_recurrent_layers_of_gluon_compute_what_they_did_there() -> None:
+    path = Path(__file__).parent.parent / "formats" / "mxnet1_recurrent.params"
+    net = nn.Sequential(
+        nn.LSTM(3, num_layers=2, bidirectional=True, batch_first=False),
+        nn.GRU(2, batch_first=False),
+        nn.RNN(2, batch_first=False),
+        nn.LSTMCell(3),
+    )
+    net.load(path, rename=rename_tables.GLUONCV)
+    with np.load(path.with_suffix(".expected.npz")) as expected:
+        y = expected["input"]
+        for layer in net[:3]:
+            y, _ = layer(y)
+        np.testing.assert_allclose(y, expected["output"], atol=1e-6)
+        np.testing.assert_allclose(net[3](y[-1])[0], expected["cell"], atol=1e-6)
 
 
 # -- another shape --------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ def test_unknown_dimensions_are_filled_and_known_ones_never_change():
     assert p.shape == (3, 4)
 
 
-@pytest.mark.parametrize("shape", [7, (7,), [7], np.array([7]).tolist()])
+@pytest.mark.parametrize("shape", [7, np.int64(7), (7,), [7], [np.int32(7)]])
 def test_a_shape_may_be_written_as_an_integer_a_tuple_or_a_list(shape):
     assert az.Parameter(shape).shape == (7,)
 
@@ -38,8 +38,22 @@ def test_a_negative_size_is_refused():
 
 
 def test_a_shape_has_to_be_given():
-    with pytest.raises(TypeError, match="None stands for one dimension"):
+    with pytest.raises(TypeError, match="got None, which stands for one dimension"):
         az.Parameter(None)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ([0.5, 1.0], "got a list of 2 (0.5 of type float, 1.0 of type float); values are given as"),
+        ("weight", "got 'weight'; a name comes from the attribute: self.weight ="),
+        (2.5, "got 2.5 of type float; values are given as an array"),
+    ],
+)
+def test_what_is_no_shape_is_refused_with_what_to_write(given, told):
+    with pytest.raises(TypeError) as caught:
+        az.Parameter(given)
+    assert told in str(caught.value)
 
 
 def test_a_parameter_may_take_the_values_of_an_array():
@@ -69,8 +83,9 @@ def test_an_array_takes_the_declared_dtype_and_without_one_keeps_its_own(kind):
     [
         (
             lambda: az.State((4,), init="zeros"),
-            r"looks like a shape: write az\.State\(shape=\(4,\)",
+            r"got a tuple of 1 .*: write az\.State\(shape=\(4,\)\) if it is a shape, or az",
         ),
+        (lambda: az.State((0.5, 1.0)), r"write az\.State\(np\.array\(\(0\.5, 1\.0\)\)\)"),
         (lambda: az.State((), dtype="int32"), r"write az\.State\(shape=\(\)\)"),
         (lambda: az.State(1.0, init="ones"), "has no init='ones', got both"),
         (lambda: az.State(np.ones(3), shape=(3,)), r"has no shape=\(3,\), got both"),

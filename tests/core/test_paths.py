@@ -120,3 +120,10 @@ def test_names_with_spaces_and_brackets_are_only_names():
         "block [1].bias",
     ]
     assert net.get_parameter("block [1].bias").path == "block [1].bias"
+
+
+@pytest.mark.parametrize("verb", ["collect_params", "freeze", "unfreeze"])
+def test_a_selector_that_matches_nothing_is_warned_of_where_it_stands(verb):
+    with pytest.warns(az.UnmatchedRuleWarning) as caught:
+        getattr(nn.Dense(2, 3), verb)("nothing")
+    assert caught[0].filename == __file__

@@ -1,13 +1,17 @@
 import copy
 import copyreg
 import pickle
+import re
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+import optax
 import pytest
 
 import ansatz as az
 from ansatz import init, nn
+from ansatz.core import spelling
 
 
 @pytest.mark.parametrize(
@@ -38,12 +42,15 @@ from ansatz import init, nn
         (lambda: az.lora(nn.Dense(8), "weight", r=4), "it is called 'rank' here"),
         (lambda: az.lora(nn.Dense(8), "weight", lora_alpha=4), "it is called 'alpha' here"),
         (lambda: az.lora(nn.Dense(8), target_modules="*"), "it is called 'select' here"),
-        (lambda: az.jit(abs, static_argnums=0), "jit has no option 'static_argnums'; it is"),
+        (lambda: az.jit(abs, static_argnums=0), "are told by name: static_argnames='k'"),
         (lambda: init.Normal(std=0.1), "Normal has no option 'std'; it is called 'sigma' here"),
         (lambda: init.Normal(stddev=0.1), "it is called 'sigma' here"),
         (lambda: init.TruncatedNormal(stddev=0.1), "it is called 'std' here"),
         (lambda: init.Xavier(gain=2), "magnitude= here: 3 * gain**2"),
         (lambda: nn.Identity(3), "Identity takes nothing by position"),
+        (lambda: az.Parameter("w", shape=(3,)), "Parameter got shape twice, by position and by na"),
+        (lambda: az.Parameter((3,), lr_mult=0.1), "optax.multi_transform, or optax.masked"),
+        (lambda: az.Parameter((3,), allow_deferred_init=True), "None in the shape is a size"),
     ],
 )
 def test_an_option_of_another_library_is_refused_with_what_it_is_called_here(build, hint):
@@ -193,6 +200,42 @@ def test_attributes_of_other_libraries_are_errors_that_say_what_to_write():
     assert net[0].weight.trainable
 
 
+def code_in(hint):
+    """The statements in a sentence: what stands between commas and the like, and is one."""
+    depth, parts = 0, [""]
+    for word in re.split(r"([()]|[,;:] | and | or )", hint):
+        depth += (word == "(") - (word == ")")
+        if depth == 0 and re.fullmatch("[,;:] | and | or ", word):
+            parts.append("")
+        else:
+            parts[-1] += word
+    names = "az|init|jax|net|numpy|p|self"
+    return [part for part in parts if re.match(rf"({names})\.(\S+$|.*\)$|\S+ = )", part)]
+
+
+# They want 64 bits, a path, a single number.
+_OF_A_KIND = {"double", "get_layer", "item"}
+
+
+def test_the_code_in_hints_about_attributes_runs(tmp_path):
+    x, y, path = jnp.ones((2, 4)), jnp.ones((2, 3)), str(tmp_path / "net.safetensors")
+    names = {"az": az, "init": init, "jax": jax, "numpy": np, "optax": optax, "module": nn.ReLU()}
+    names |= {"x": x, "y": y, "batches": [(x, y)], "loss": nn.l2_loss, "f": lambda net, x: net(x)}
+    names |= {"loss_fn": lambda net, x, y: nn.l2_loss(net(x), y), "path": path, "name": "act"}
+    names |= {"select": "0.*", "shape": (3, 4), "dtype": "float32", "low": -1, "high": 1}
+    names |= {"array": np.ones((3, 4), "f4"), "number": 2.0, "value": 0}
+    nn.Sequential(nn.Dense(3, 4)).save(path)
+    run = 0
+    for elsewhere, here in spelling._ATTRIBUTES.items():
+        net = nn.Sequential(nn.Dense(3, 4))
+        own = {"net": net, "p": net[0].weight, "self": nn.Module()}
+        values = dict.fromkeys(("state", "values", "mapping"), net.state_dict())
+        for code in [] if elsewhere in _OF_A_KIND else code_in(here):
+            exec(code, names | own | values)
+            run += 1
+    assert run > 60
+
+
 @pytest.mark.parametrize(
     ("read", "here"),
     [
@@ -210,6 +253,8 @@ def test_attributes_of_other_libraries_are_errors_that_say_what_to_write():
         (lambda net: net.weights, "net.collect_params(); did you mean 'weight'?"),
         (lambda net: net.weight.list_grad, "p.grad"),
         (lambda net: net.weight.numel, "p.size"),
+        (lambda net: setattr(net.weight, "lr_mult", 0.1), "optax.multi_transform, or optax.mas"),
+        (lambda net: net.collect_params().load, "net.load(path)"),
         (lambda net: net.weight.data.normal_, "init.normal_(p)"),
         (lambda net: net.weight.data.fill_, "p.data[:] = number"),
         (lambda net: net.weight.zero_, "init.zeros_(p)"),

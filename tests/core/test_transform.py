@@ -401,6 +401,7 @@ def test_backward_under_jit_with_a_deferred_network():
         (lambda x: x.sum(), {"has_aux": True}, TypeError, "returns a pair (loss, aux), but"),
         (lambda x: 3, {}, az.DTypeError, "returned 3 of type int, which has no gradient"),
         (lambda x: "loss", {}, TypeError, "return the loss, a scalar array"),
+        (lambda x: az.State(1.0), {}, TypeError, "return its value"),
     ],
 )
 def test_what_has_no_gradient_is_told_with_what_to_return(returned, options, error, told):
@@ -415,7 +416,12 @@ def test_what_has_no_gradient_is_told_with_what_to_return(returned, options, err
         (lambda: az.grad(None), "a gradient is that of a function: az.grad(loss_fn)(net, x, y)"),
         (lambda: az.grad(), "grad needs function"),
         (lambda: az.grad(abs, wrt=1), "it is called 'argnums' here"),
-        (lambda: az.backward(jnp.ones(())), "backward needs net; it takes (function, net, *args"),
+        (lambda: az.grad(abs, "x"), "argnums is the position of an argument, 0, 1, …"),
+        (lambda: az.grad(abs, None), "or a tuple of positions, got None"),
+        (
+            lambda: az.backward(jnp.ones(())),
+            "backward needs net; it takes function, net, has_aux",
+        ),
     ],
 )
 def test_gradients_that_are_asked_for_wrongly_say_how_to_ask(call, told):

@@ -37,7 +37,26 @@ def small_net() -> gluon.HybridBlock:
     return net
 
 
+def recurrent() -> None:
+    """One of each kind, with both directions, and a cell."""
+    net = gluon.nn.Sequential()
+    net.add(
+        gluon.rnn.LSTM(3, 2, bidirectional=True, input_size=2),
+        gluon.rnn.GRU(2, input_size=6),
+        gluon.rnn.RNN(2, activation="tanh", input_size=2),
+        gluon.rnn.LSTMCell(3, input_size=2),
+    )
+    mx.random.seed(0)
+    net.initialize(mx.init.Uniform(1))
+    x = mx.nd.random.normal(shape=(4, 2, 2))
+    y = net[2](net[1](net[0](x)))
+    cell, _ = net[3](y[-1], net[3].begin_state(2))
+    net.save_parameters(str(FOLDER / "mxnet1_recurrent.params"))
+    keep("mxnet1_recurrent", {"input": x.asnumpy(), "output": y.asnumpy(), "cell": cell.asnumpy()})
+
+
 def main_1() -> None:
+    recurrent()
     dtypes = ("float32", "float64", "float16", "uint8", "int32", "int8", "int64")
     path = FOLDER / "mxnet1_dtypes.params"
     held = {

@@ -61,6 +61,11 @@ def test_flattening_merges_all_axes_but_the_first():
     assert layer(x.reshape(2, 4, 3)).shape == (2, 3)
 
 
+def test_images_where_their_merged_axes_are_wanted_are_told_how_to_merge_them():
+    with pytest.raises(az.ShapeError, match=r"but 12 is wanted, that of all .*nn\.Flatten\(\)"):
+        nn.Dense(2, 12)(jnp.ones((5, 1, 3, 4)))
+
+
 def test_flattening_accepts_an_empty_batch():
     assert nn.Dense(3, flatten=True)(jnp.ones((0, 3, 4))).shape == (0, 3)
 

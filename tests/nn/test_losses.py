@@ -64,6 +64,11 @@ def test_nothing_is_broadcast(loss, predicted, wanted):
         loss(jnp.ones(predicted), jnp.ones(wanted))
 
 
+def test_labels_that_are_integers_in_floating_point_are_to_be_cast():
+    with pytest.raises(az.ShapeError, match=r"cast them: labels\.astype\('int32'\)"):
+        nn.softmax_cross_entropy(jnp.zeros((4, 3)), jnp.zeros(4))
+
+
 @pytest.mark.parametrize(
     "labels",
     [jnp.zeros((4, 1), int), jnp.zeros((4, 3), int), jnp.zeros(3, int), jnp.zeros(4), jnp.zeros(3)],

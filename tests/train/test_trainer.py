@@ -215,10 +215,12 @@ def test_a_loss_of_another_signature_is_refused_at_once(loss):
 def test_what_is_no_loss_no_optimizer_or_no_network_is_refused_at_once():
     with pytest.raises(TypeError, match=r"loss\(output, y\).* got 'mse' of type str"):
         Trainer(nn.Dense(2), optax.sgd(0.1), "mse")
-    with pytest.raises(TypeError, match="got the optimizer, which stands before it"):
+    with pytest.raises(TypeError, match=r"the loss stands behind it: az\.Tr"):
         Trainer(nn.Dense(2), squared_error, optax.sgd(0.1))
     with pytest.raises(TypeError, match=r"optax\.adam"):
         Trainer(nn.Dense(2), "adam", squared_error)
+    with pytest.raises(TypeError, match=r"that is optax\.sgd\(learning_rate\)"):
+        Trainer(nn.Dense(2), "sgd", {"learning_rate": 0.1})
     with pytest.raises(TypeError, match="call it, with a learning rate"):
         Trainer(nn.Dense(2), optax.sgd, squared_error)
     with pytest.raises(TypeError, match="trains a module, got a dict with nothing; pass the net"):

@@ -5,9 +5,48 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable
 
+from ansatz.checkpoint import rename_tables
+from ansatz.checkpoint.rename import Rule
 from ansatz.core.errors import did_you_mean
 
 _AFFORDABLE = 20_000  # Pairs of names to compare; a message may not take seconds to build.
+
+
+_TABLES = ("BERT", "FLAX", "GLUONCV", "GPT2", "KERAS", "LLAMA", "TORCHVISION")
+
+
+def table_hint(unexpected: Collection[str], missing: Collection[str]) -> str:
+    """The ready-made table that would help if most names are another library's, or nothing.
+
+    Example:
+        >>> from ansatz.checkpoint.hints import table_hint
+        >>> table_hint(["0.gamma", "0.beta"], ["0.weight", "0.bias"])
+        '2 of 2 names in the file would fit with rename=az.checkpoint.rename_tables.GLUONCV'
+    """
+    wanted = set(missing)
+    if len(unexpected) > _AFFORDABLE:
+        return ""
+    fitting = {
+        table: sum(_new_name(getattr(rename_tables, table), name) in wanted for name in unexpected)
+        for table in _TABLES
+    }
+    table = max(fitting, key=fitting.__getitem__)
+    prefix = _prefix(unexpected, missing)  # If that alone does it, there is less to say.
+    if 2 * fitting[table] <= min(len(unexpected), len(missing)) or (
+        prefix is not None and fitting[table] <= prefix[1]
+    ):
+        return ""
+    return (
+        f"{fitting[table]} of {len(unexpected)} names in the file would fit with "
+        f"rename=az.checkpoint.rename_tables.{table}"
+    )
+
+
+def _new_name(table: Iterable[Rule], name: str) -> str | None:
+    new: str | None = name
+    for rule in table:
+        new = new if new is None else rule(new).name
+    return new
 
 
 def prefix_hint(unexpected: Collection[str], missing: Collection[str]) -> str:

@@ -50,11 +50,28 @@ TORCHVISION: tuple[Rule, ...] = (
 )
 """torchvision: names as they are, those of the old DenseNet files mended."""
 
+
+def _gluon_recurrent(theirs: str, ours: str) -> list[Rule]:
+    """The names of the weights from the input, or from the state, of recurrent layers and cells."""
+    weight = rf"{theirs}_(weight|bias)$"
+    return [
+        # As files of MXNet 1.x have them, and those of 2.0.
+        Rule(re.compile(rf"(^|\.)_unfused\.(\d+)\.(?:l_cell\.)?{weight}"), rf"\1\3_{ours}_l\2"),
+        Rule(re.compile(rf"(^|\.)_unfused\.(\d+)\.r_cell\.{weight}"), rf"\1\3_{ours}_l\2_reverse"),
+        Rule(re.compile(rf"(^|\.)l(\d+)_{weight}"), rf"\1\3_{ours}_l\2"),
+        Rule(re.compile(rf"(^|\.)r(\d+)_{weight}"), rf"\1\3_{ours}_l\2_reverse"),
+        Rule(re.compile(rf"(^|\.){weight}"), rf"\1\2_{ours}"),
+    ]
+
+
 GLUONCV: tuple[Rule, ...] = (
     Rule(re.compile(r"(^|[._])gamma$"), r"\1weight"),
     Rule(re.compile(r"(^|[._])beta$"), r"\1bias"),
+    *_gluon_recurrent("i2h", "ih"),
+    *_gluon_recurrent("h2h", "hh"),
 )
-"""Gluon and GluonCV: the names of normalisation layers; all layouts are PyTorch's already."""
+"""Gluon and GluonCV: the names of norms and of recurrent layers; all layouts, and the order of the
+gates, are PyTorch's already."""
 
 _KERNEL = (-1, -2, ...)  # (*kernel, in, out) becomes (out, in, *kernel), whatever its rank.
 _LAYER = r"(^|\.)(%s(?:_\d+)?)\.%d$"  # a layer as Keras names it, and the place of a weight in it

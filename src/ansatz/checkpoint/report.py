@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, overload
 
-from ansatz.checkpoint.hints import computed_hint, prefix_hint
+from ansatz.checkpoint.hints import computed_hint, prefix_hint, table_hint
 from ansatz.core.errors import format_shape
 from ansatz.core.html import html_table
 
@@ -174,9 +174,8 @@ class LoadReport(Sequence[LoadRow]):
         lines = [
             f"{self.label} does not fit {self.target}; nothing was loaded: {', '.join(counts)}"
         ]
-        hint = prefix_hint(self.unexpected_keys, self.missing_keys) or computed_hint(
-            self.unexpected_keys, self.missing_keys
-        )
+        names = self.unexpected_keys, self.missing_keys
+        hint = table_hint(*names) or prefix_hint(*names) or computed_hint(*names)
         if hint:
             lines.append(f"Hint: {hint}")
         if faults["shape"]:

@@ -10,21 +10,16 @@ storage before anything is read.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
 from ansatz.checkpoint import zip_files
-from ansatz.checkpoint.contents import (
-    check_shape,
-)
+from ansatz.checkpoint.contents import check_shape
 from ansatz.checkpoint.dtypes import EXTENSIONS, NUMPY
 from ansatz.checkpoint.pickle_opcodes import MAX_BYTES, Global, Meaning, interpret
 from ansatz.checkpoint.torch_composed import SCHEMES, Composed, Unread, quantised, sparse
 from ansatz.core.errors import CheckpointError
-
-if TYPE_CHECKING:
-    pass
 
 _DTYPES: dict[str, np.dtype[Any]] = {
     "half": NUMPY["float16"],

@@ -306,6 +306,8 @@ def jit(
 
 
 def _checked_names(given: Any) -> tuple[str, ...]:
+    if given is None:  # As `jax.jit` has it.
+        return ()
     listed = isinstance(given, Iterable) and not isinstance(given, str)
     names = tuple(given) if listed else (given,)
     if not all(isinstance(name, str) for name in names):

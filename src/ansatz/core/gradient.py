@@ -8,6 +8,7 @@ cells that are written come out as further results and are then written around.
 from __future__ import annotations
 
 import functools
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -60,8 +61,8 @@ def value_and_grad(
     """
     if not callable(function):
         raise TypeError(f"a gradient is that of a function: {_CALL}; got {format_value(function)}")
-    single = isinstance(argnums, int)
-    positions: tuple[int, ...] = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+    single = isinstance(argnums, int | np.integer)
+    positions = _checked_positions((argnums,) if single else argnums)
 
     @functools.wraps(function)
     def differentiated(*args: Any, **kwargs: Any) -> Any:
@@ -164,12 +165,24 @@ def _check_loss(function: Callable[..., Any], loss: Any) -> None:
         raise TypeError(f"{found}; if it is (loss, aux), pass has_aux=True")
     if loss is None:
         raise TypeError(f"{found}; end it with: return loss")
+    if isinstance(loss, Cell):
+        raise TypeError(f"{found}, {loss.describe()}; return its value")
     if not isinstance(loss, jax.Array | np.ndarray | np.generic | float | int):
         raise TypeError(f"{found}; return the loss, a scalar array")
     if jnp.shape(loss) != ():
         raise ShapeError(f"{found}; take the mean, loss.mean(), or the sum")
     if not jnp.issubdtype(jnp.result_type(loss), jnp.floating):
         raise DTypeError(f"{found}, which has no gradient; return a real floating number")
+
+
+def _checked_positions(given: Any) -> tuple[int, ...]:
+    try:
+        return tuple(map(operator.index, given))
+    except TypeError:
+        raise TypeError(
+            "argnums is the position of an argument, 0, 1, …, or a tuple of positions, got "
+            f"{format_value(given)}"
+        ) from None
 
 
 def _positional(args: tuple[Any, ...], position: int) -> Any:

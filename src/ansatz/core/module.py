@@ -369,12 +369,12 @@ class Module(Node):
 
     def freeze(self, select: Selector | None = None) -> Self:
         """Take the selected parameters (all, without a selector) out of training."""
-        self.collect_params(select).freeze()
+        ParameterDict(self, select).freeze()
         return self
 
     def unfreeze(self, select: Selector | None = None) -> Self:
         """Put the selected parameters (all, without a selector) back into training."""
-        self.collect_params(select).unfreeze()
+        ParameterDict(self, select).unfreeze()
         return self
 
     def state_dict(self, *, aliases: bool = False) -> dict[str, jax.Array]:
@@ -478,8 +478,8 @@ class Module(Node):
 
 
 # Networks of PyTorch have layers called `summary` or `graph`, and their files are loaded by name.
-_verbs = {name for name, own in vars(Module).items() if name[0] != "_" and callable(own)}
-Module._verbs = frozenset(_verbs - {"drift", "graph", "summary"})
+_methods = {name for name, own in vars(Module).items() if name[0] != "_" and callable(own)}
+Module._reserved = frozenset(_methods - {"drift", "graph", "summary"})
 
 
 def _refuse_flattening(module: Module) -> NoReturn:

@@ -35,7 +35,7 @@ class Node:
 
     __slots__ = ("__dict__", "__weakref__", "_event_seed", "_home", "_plans", "_ref", "_settled_at")
 
-    _verbs: ClassVar[frozenset[str]] = frozenset()  # What every module can do: save, load, train, …
+    _reserved: ClassVar[frozenset[str]] = frozenset()  # Methods of every module: save, train, …
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Set up here and not in `__init__`, so that a subclass may forget `super().__init__()`."""
@@ -76,7 +76,7 @@ class Node:
                 f"an attribute of {type(self).__name__} cannot be called {name!r}: a dot separates "
                 "the parts of a path"
             )
-        if name in self._verbs and (isinstance(value, Cell | Node) or not callable(value)):
+        if name in self._reserved and (isinstance(value, Cell | Node) or not callable(value)):
             raise StructureError(
                 f"an attribute of {type(self).__name__} cannot be called {name!r}: it would hide "
                 f"the method net.{name}(); choose another name"

@@ -12,9 +12,10 @@ import numpy as np
 from ansatz.core import clock
 from ansatz.core.cell import UNSET
 from ansatz.core.declared import Declared, on_device
+from ansatz.core.errors import format_value
 from ansatz.core.initializer import FanAxes, Initializer, Spec
 from ansatz.core.shapes import as_dtype
-from ansatz.core.spelling import SpelledOtherwise, no_attribute
+from ansatz.core.spelling import SpelledOtherwise, hinted, no_attribute
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
@@ -52,6 +53,7 @@ class State(Declared):
 
     _kind = "state"
 
+    @hinted("self.mean = az.State(value) or az.State(shape=shape): attributes give the names")
     def __init__(
         self,
         value: Any = UNSET,
@@ -110,8 +112,11 @@ class Parameter(Declared):
     __slots__ = ("_grad", "_grad_req", "_trainable")
 
     _kind = "parameter"
+    lr_mult = SpelledOtherwise()
     requires_grad = SpelledOtherwise()
+    wd_mult = SpelledOtherwise()
 
+    @hinted("self.weight = az.Parameter(shape, init): the attribute gives the name")
     def __init__(
         self,
         shape: int | Sequence[int | None] | jax.Array | np.ndarray[Any, Any],
@@ -227,9 +232,11 @@ class Parameter(Declared):
 def _value_or_declaration(value: Any, shape: Any, init: Any) -> str:
     """Why a state that has a value is declared no further."""
     if isinstance(value, tuple):
+        sizes = all(size is None or isinstance(size, int) for size in value)
+        shape = f"az.State(shape={value!r}) if it is a shape, or " if sizes else ""
         return (
-            f"a state takes its value first, and {value!r} looks like a shape: write "
-            f"az.State(shape={value!r}), or np.array({value!r}) if it is the value"
+            f"a state takes its value first, an array or a number, got {format_value(value)}: "
+            f"write {shape}az.State(np.array({value!r})) if it is the value"
         )
     what = f"shape={shape!r}" if shape is not None else f"init={init!r}"
     return (

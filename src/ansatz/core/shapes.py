@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from ansatz.core.errors import DTypeError, ShapeError
+from ansatz.core.errors import DTypeError, ShapeError, format_value
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
@@ -33,18 +34,30 @@ def as_shape(shape: int | Sequence[int | None] | None) -> Shape:
     """A shape as users write it, checked: a number stands for one dimension.
 
     Raises:
+        TypeError: it is none, but values, say, or a name.
         ShapeError: a size is negative.
     """
-    if shape is None:
-        raise TypeError("a shape is wanted, such as (256, None); None stands for one dimension")
-    sizes: Iterable[int | None] = (shape,) if isinstance(shape, int) else shape
-    checked = tuple(None if size is None else operator.index(size) for size in sizes)
+    given: Any = shape
+    sizes: Iterable[Any] = (given,) if isinstance(given, int | np.integer) else given
+    try:
+        checked = tuple(None if size is None else operator.index(size) for size in sizes)
+    except TypeError:
+        raise TypeError(f"a shape is wanted, such as (256, None), {_instead_of(given)}") from None
     if any(size is not None and size < 0 for size in checked):
         raise ShapeError(
             f"a shape cannot hold a negative size, got {checked}; None stands for a dimension "
             "that is not known yet"
         )
     return checked
+
+
+def _instead_of(given: Any) -> str:
+    """What to write instead of something that was given for a shape."""
+    if given is None:
+        return "got None, which stands for one dimension"
+    if isinstance(given, str):
+        return f"got {given!r}; a name comes from the attribute: self.weight = az.Parameter(shape)"
+    return f"got {format_value(given)}; values are given as an array: np.asarray(values)"
 
 
 def strong(array: jax.Array) -> jax.Array:

@@ -24,6 +24,7 @@ _OPTIONS: Mapping[str, tuple[str, ...]] = {
     "criterion": ("loss",),
     "data_format": ("layout",),
     "decoder_layer": ("layer",),
+    "differentiable": ("trainable",),
     "dilation_rate": ("dilation",),
     "dim": ("axis",),
     "distance_function": ("distance",),
@@ -40,6 +41,7 @@ _OPTIONS: Mapping[str, tuple[str, ...]] = {
     "filename": ("path",),
     "filters": ("channels",),
     "force_init": ("force_reinit",),
+    "i2h_weight_initializer": ("weight_init",),
     "in_channels": ("channels",),
     "in_features": ("in_units",),
     "initializer": ("init",),
@@ -67,12 +69,12 @@ _OPTIONS: Mapping[str, tuple[str, ...]] = {
     "pool_size": ("kernel_size",),
     "pos_weight": ("positive_weight",),
     "r": ("rank",),
+    "requires_grad": ("trainable",),
     "rules": ("init",),
     "sample_weight": ("weights",),
     "scale": ("use_weight",),
     "sigma": ("std",),
     "start_dim": ("start_axis",),
-    "static_argnums": ("static_argnames",),
     "std": ("sigma",),
     "stddev": ("sigma", "std"),
     "strides": ("stride",),
@@ -91,8 +93,12 @@ _OPTIONS: Mapping[str, tuple[str, ...]] = {
 }
 """Options elsewhere, and what a layer here may call the same thing."""
 
+_NAME = "a layer is called what the attribute that holds it is called"
+_MULTIPLIERS = "optax.multi_transform, or optax.masked, over dicts by path"
+
 _NEEDLESS: Mapping[str, str] = {
     "activation": "what it computes is fixed; an activation behind it is a layer: nn.ReLU()",
+    "allow_deferred_init": "leave it out: None in the shape is a size that the first call tells",
     "allow_missing": "strict=False leaves what is missing as it is",
     "assign": "leave it out: values are always put in place whole",
     "callbacks": "a loop of one's own does what they do: loss = trainer.step(x, y)",
@@ -108,9 +114,11 @@ _NEEDLESS: Mapping[str, str] = {
     "input_shape": "leave it out: the first input tells it",
     "layout": "it is batch_first= of recurrent layers (true is 'NTC'), and axis= of norms",
     "learning_rate": "it is the optimizer's: optax.adam(1e-3)",
+    "lr_mult": _MULTIPLIERS,
     "map_location": "values go where those that they replace are; jax.device_put moves them",
     "metrics": "trainer.fit(…, metrics={'accuracy': f}) and trainer.evaluate take it",
-    "name": "a layer is called what the attribute that holds it is called",
+    "name": _NAME,
+    "prefix": _NAME,
     "recompute_scale_factor": "give size=, the lengths themselves",
     "reduce": "it is reduction=: 'mean', 'sum', 'none' or 'sample'",
     "return_sequences": "leave it out: the output has all steps, and y[:, -1] is the last",
@@ -120,7 +128,10 @@ _NEEDLESS: Mapping[str, str] = {
     "scale_factor": "it is scale= here, and channels are last without layout='NCHW'",
     "size_average": "it is reduction=: 'mean', 'sum', 'none' or 'sample'",
     "skip_mismatch": "it is on_shape='skip'",
+    "static_argnums": "constants are told by name: static_argnames='k', or a tuple of names",
     "upscale_factor": "it is factor= here, and channels are last without layout='NCHW'",
+    "use_global_stats": "switch the layer: layer.eval()",
+    "wd_mult": _MULTIPLIERS,
     "weights_only": "leave it out: nothing that is read is ever run",
 }
 """Options elsewhere that have no counterpart here, and why."""
@@ -154,6 +165,7 @@ _ON_DEVICE = "not needed: values are on JAX's default device; jax.device_put mov
 
 _ATTRIBUTES: Mapping[str, str] = {
     "add_parameter": "self.weight = az.Parameter(shape)",
+    "asnumpy": "numpy.asarray(p.value)",
     "backward": "az.backward(loss_fn, net, x, y): gradients are those of a function",
     "begin_state": "not needed: layer(x) begins with zeros, layer(x, state) with a state",
     "bfloat16": "net.collect_params().cast('bfloat16'), or dtype='bfloat16' of the layers",
@@ -171,8 +183,9 @@ _ATTRIBUTES: Mapping[str, str] = {
     "device": _ON_DEVICE,
     "double": "net.collect_params().cast('float64'), with jax_enable_x64",
     "evaluate": "az.Trainer(net, optax.adam(1e-3), loss).evaluate(batches)",
+    "export": "net.save(path); the program is jax.export's",
     "fill_": "p.data[:] = number",
-    "fit": "az.Trainer(net, optax.adam(1e-3), loss).fit(batches, epochs)",
+    "fit": "az.Trainer(net, optax.adam(1e-3), loss).fit(batches, epochs=5)",
     "float": "net.collect_params().cast('float32'); layers are made in float32",
     "get_layer": "net.get_submodule(path)",
     "get_weights": "net.state_dict()",
@@ -186,8 +199,12 @@ _ATTRIBUTES: Mapping[str, str] = {
     "list_data": "p.value",
     "list_grad": "p.grad",
     "load_dict": "net.load_state_dict(mapping)",
+    "load": "net.load(path)",
     "load_parameters": "net.load(path)",
+    "load_params": "net.load(path)",
     "load_weights": "net.load(path)",
+    "lr_mult": _MULTIPLIERS,
+    "name": "its path, the key in net.collect_params()",
     "name_scope": "not needed: paths come from attributes",
     "named_buffers": "net.named_states()",
     "non_trainable_variables": "net.named_states(), and parameters that are frozen",
@@ -195,9 +212,11 @@ _ATTRIBUTES: Mapping[str, str] = {
     "numel": "p.size",
     "numpy": "numpy.asarray(p.value)",
     "params": "net.collect_params(); a parameter of one's own is self.weight = az.Parameter(shape)",
+    "prefix": "not needed: paths come from attributes",
     "predict": "net.eval()(x)",
     "register_backward_hook": "az.value_and_grad, which returns every gradient",
     "register_buffer": "self.mean = az.State(value)",
+    "register_child": "net.add_module(name, module), or an attribute",
     "register_full_backward_hook": "az.value_and_grad, which returns every gradient",
     "register_module": "net.add_module(name, module)",
     "register_parameter": "self.weight = az.Parameter(shape)",
@@ -206,6 +225,7 @@ _ATTRIBUTES: Mapping[str, str] = {
     "reset_ctx": _ON_DEVICE,
     "save_dict": "net.save(path)",
     "save_parameters": "net.save(path)",
+    "save_params": "net.save(path)",
     "save_weights": "net.save(path)",
     "set_data": "p.value = array, or p.data[:] = number",
     "set_weights": "net.load_state_dict(values)",
@@ -214,8 +234,11 @@ _ATTRIBUTES: Mapping[str, str] = {
     "to": _ON_DEVICE,
     "trainable_variables": "net.collect_params(lambda path, p: p.trainable)",
     "trainable_weights": "net.collect_params(lambda path, p: p.trainable)",
+    "unroll": "nn.LSTM, nn.GRU or nn.RNN, which take whole sequences",
     "uniform_": "init.uniform_(p, low, high)",
+    "var": "p.value",
     "variables": "net.state_dict()",
+    "wd_mult": _MULTIPLIERS,
     "weights": "net.collect_params()",
     "zero_": "init.zeros_(p)",
 }
@@ -232,11 +255,15 @@ class _Signature(NamedTuple):
     any_position: bool
     any_name: bool
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        return self.by_position + self.by_name
+
 
 @functools.cache
-def _signature(function: Callable[..., Any]) -> _Signature:
-    """What `function` takes after `self`."""
-    found = list(inspect.signature(function).parameters.values())[1:]
+def _signature(function: Callable[..., Any], skipped: int) -> _Signature:
+    """What `function` takes after its first `skipped` parameters, which are `self` or none."""
+    found = list(inspect.signature(function).parameters.values())[skipped:]
     plain = [p for p in found if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     return _Signature(
         tuple(p.name for p in plain),
@@ -251,25 +278,35 @@ def check_options(cls: type, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -
     """Refuse what `cls.__init__` does not take, before Python does so in fewer words.
 
     Raises:
-        TypeError: an option is unknown, missing, or not given by its name.
+        TypeError: an option is unknown, missing, given twice, or not given by its name.
     """
-    takes = _signature(cls.__init__)  # type: ignore[misc]  # It is only looked at.
-    for name in kwargs:
-        if not takes.any_name and name not in takes.by_position and name not in takes.by_name:
-            raise unknown_option(cls.__name__, name, takes.by_position + takes.by_name)
-    if not takes.any_position and len(args) > len(takes.by_position):
+    takes = _signature(cls.__init__, 1)  # type: ignore[misc]  # It is only looked at.
+    _check(cls.__name__, takes, len(args), kwargs)
+
+
+def _check(
+    kind: str, takes: _Signature, count: int, kwargs: Mapping[str, Any], advice: str = ""
+) -> None:
+    """Refuse `count` values by position and `kwargs` by name if they do not fit."""
+    names = takes.names
+    for name in () if takes.any_name else kwargs:
+        if name not in names:
+            error = unknown_option(kind, name, names)
+            raise TypeError(f"{error}{advice}") if name == "batch_size" else error
+    by_position = takes.by_position[:count]
+    twice = next((name for name in by_position if name in kwargs), "")
+    if twice and not takes.any_name:
+        raise TypeError(f"{kind} got {twice} twice, by position and by name{advice}")
+    if not takes.any_position and count > len(takes.by_position):
         named = ", ".join(takes.by_name)
         raise TypeError(
-            f"{cls.__name__} takes {', '.join(takes.by_position) or 'nothing'} by position, got "
-            f"{len(args)} values" + (f"; give others by name: {named}" if named else "")
+            f"{kind} takes {', '.join(takes.by_position) or 'nothing'} by position, got {count} "
+            f"values{f'; give others by name: {named}' if named else ''}{advice}"
         )
-    missing = takes.required.difference(kwargs, takes.by_position[: len(args)])
+    missing = takes.required.difference(kwargs, by_position)
     if missing:
-        names = [name for name in takes.by_position + takes.by_name if name in missing]
-        raise TypeError(
-            f"{cls.__name__} needs {' and '.join(names)}; it takes "
-            f"{', '.join(takes.by_position + takes.by_name)}"
-        )
+        needs = " and ".join(name for name in names if name in missing)
+        raise TypeError(f"{kind} needs {needs}; it takes {', '.join(names)}{advice}")
 
 
 P = ParamSpec("P")
@@ -298,48 +335,28 @@ def hinted(hint: str = "") -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Make a function say what it takes, and what an option elsewhere is called here.
 
     Args:
-        hint: what to write instead, when it is given too many or too few values, or a `batch_size`.
+        hint: what to write instead, when it is given too many or too few values, one of them twice,
+            or a `batch_size`.
     """
+    advice = f"; {hint}" if hint else ""
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
-        found = [p for p in inspect.signature(function).parameters.values() if p.name != "self"]
-        bound = len(inspect.signature(function).parameters) - len(found)
-        names = tuple(p.name for p in found)
-        takes = ", ".join(map(_listed, found))
-        by_position = [p.name for p in found if p.kind not in (p.KEYWORD_ONLY, *_OPEN)]
-        required = [p.name for p in found if p.default is p.empty and p.kind not in _OPEN]
-        any_position = any(p.kind is p.VAR_POSITIONAL for p in found)
-        any_name = any(p.kind is p.VAR_KEYWORD for p in found)
-        most = sys.maxsize if any_position else len(by_position) + bound
-        least = len(required) + bound
+        skipped = int(next(iter(inspect.signature(function).parameters), "") == "self")
+        takes = _signature(function, skipped)
+        least = skipped + len(takes.required.intersection(takes.by_position))
+        most = sys.maxsize if takes.any_position else skipped + len(takes.by_position)
+        by_name = frozenset(takes.by_name)
         kind = function.__qualname__.removesuffix(".__init__")
-        advice = f"; {hint}" if hint else ""
 
         @functools.wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
-            for name in () if any_name else kwargs:
-                if name not in names:
-                    error = unknown_option(kind, name, names)
-                    raise TypeError(f"{error}{advice}") if name == "batch_size" else error
-            if len(args) > most:
-                raise TypeError(f"{kind} takes ({takes}){advice}")
-            if len(args) < least:
-                given = {*by_position[: max(len(args) - bound, 0)], *kwargs}
-                missing = [name for name in required if name not in given]
-                if missing:
-                    needs = " and ".join(missing)
-                    raise TypeError(f"{kind} needs {needs}; it takes ({takes}){advice}")
+            if not (least <= len(args) <= most and by_name.issuperset(kwargs)):
+                _check(kind, takes, len(args) - skipped, kwargs, advice)
             return function(*args, **kwargs)
 
         return call
 
     return decorate
-
-
-def _listed(parameter: inspect.Parameter) -> str:
-    """A parameter as it stands in a list of what a function takes."""
-    stars = "*" * (_OPEN.index(parameter.kind) + 1) if parameter.kind in _OPEN else ""
-    return stars + parameter.name
 
 
 def unknown_option(kind: str, name: str, known: tuple[str, ...]) -> TypeError:

@@ -108,7 +108,14 @@ class Dense(Module):
 
     def infer_shape(self, x: Any) -> None:
         """Take the width of the input from `x`, of shape `(..., in_units)`."""
-        width = math.prod(x.shape[1:]) if self.flatten else size_along(x, -1)
+        merged = math.prod(x.shape[1:])
+        width = merged if self.flatten else size_along(x, -1)
+        if width != merged == self.in_units:
+            raise ShapeError(
+                f"an input of shape {format_shape(x.shape)} has the width {width}, but {merged} is "
+                "wanted, that of all axes but the first together; nn.Flatten() before the layer, "
+                "or flatten=True of nn.Dense, merges them"
+            )
         self.weight.shape = (self.units, width)
 
     def forward(self, x: Any) -> Any:

@@ -96,10 +96,9 @@ def check_loss(loss: Any) -> None:
         TypeError: it is not a function of `(output, y)`.
     """
     if not callable(loss):
-        swapped = isinstance(loss, optax.GradientTransformation | optax.MultiSteps)
         raise TypeError(
             "the loss is a function loss(output, y), such as nn.softmax_cross_entropy, got "
-            + ("the optimizer, which stands before it" if swapped else format_value(loss))
+            f"{format_value(loss)}"
         )
     try:
         signature = inspect.signature(loss.forward if isinstance(loss, Module) else loss)
@@ -109,9 +108,12 @@ def check_loss(loss: Any) -> None:
         signature.bind(None, None)
     except TypeError as error:
         name = format_function(loss)
+        instead = f"Wrap it: lambda output, y: {name}(…)"
+        if isinstance(loss, type):
+            instead = f"Give an instance, not the class: {name}(…)"
         raise TypeError(
             f"the loss is called as loss(output, y), but {name}{signature} does not take that "
-            f"({error}). Wrap it: lambda output, y: {name}(…)"
+            f"({error}). {instead}"
         ) from None
 
 
@@ -124,9 +126,19 @@ def as_transformation(optimizer: Any) -> optax.GradientTransformationExtraArgs:
     if isinstance(optimizer, optax.MultiSteps):
         optimizer = optimizer.gradient_transformation()
     if not isinstance(optimizer, optax.GradientTransformation):
-        call = getattr(optimizer, "__module__", "").startswith("optax") and callable(optimizer)
         raise TypeError(
             "the optimizer is an optax transformation such as optax.adam(1e-3), got "
-            f"{format_value(optimizer)}" + ("; call it, with a learning rate" if call else "")
+            f"{format_value(optimizer)}{_instead_of(optimizer)}"
         )
     return optax.with_extra_args_support(optimizer)
+
+
+def _instead_of(optimizer: Any) -> str:
+    """What to write instead of something that was given for an optimizer."""
+    if isinstance(optimizer, str) and callable(getattr(optax, optimizer.lower(), None)):
+        return f"; that is optax.{optimizer.lower()}(learning_rate)"
+    if getattr(optimizer, "__module__", "").startswith("optax"):
+        return "; call it, with a learning rate"
+    if callable(optimizer):
+        return "; the loss stands behind it: az.Trainer(net, optimizer, loss)"
+    return ""

@@ -85,9 +85,9 @@ class Trainer:
                 f"a trainer trains a module, got {format_value(net)}; pass the network: "
                 "az.Trainer(net, optimizer, loss)"
             )
-        check_loss(loss)
         self._net = net
         self._optimizer = as_transformation(optimizer)
+        check_loss(loss)
         self._loss = loss
         self._state = Cell()
         self._trained: dict[str, tuple[Parameter, Any]] = {}

@@ -56,6 +56,7 @@ def is_soft(
         raise ShapeError(
             f"labels have shape {format_shape(labels.shape)} and dtype {labels.dtype}, but "
             f"{expected}; nothing is broadcast"
+            + ("; cast them: labels.astype('int32')" if soft and labels.shape == shape else "")
         )
     return soft
 

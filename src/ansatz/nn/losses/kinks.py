@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 def magnitude(x: jax.Array) -> jax.Array:
     """`|x|`, with the derivative 0 at zero; NaN stays NaN."""
-    return jnp.where(x == 0, 0 * x, jnp.abs(x))
+    return jnp.where(x == 0, 0, jnp.abs(x))
 
 
 def positive_part(x: jax.Array) -> jax.Array:
