@@ -122,6 +122,7 @@ from ansatz.nn.pooling import AvgPool1D, AvgPool2D, AvgPool3D, MaxPool1D, MaxPoo
 from ansatz.nn.positions import LearnedPositions, RotaryPositions, SinusoidalPositions
 from ansatz.nn.recurrent import GRU, LSTM, RNN
 from ansatz.nn.recurrent_cells import GRUCell, LSTMCell, RNNCell
+from ansatz.nn.recurrent_over_cell import Recurrent
 from ansatz.nn.separable import DepthwiseConv2D, SeparableConv2D
 from ansatz.nn.slopes import PReLU, RReLU
 from ansatz.nn.spelling import no_such_name
@@ -265,6 +266,7 @@ __all__ = [
     "ReGLU",
     "ReLU",
     "ReLU6",
+    "Recurrent",
     "Residual",
     "RotaryPositions",
     "SeparableConv2D",
