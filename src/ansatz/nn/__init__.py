@@ -90,11 +90,13 @@ from ansatz.nn.containers import Sequential
 from ansatz.nn.conv import Conv1D, Conv2D, Conv3D
 from ansatz.nn.conv_transpose import ConvTranspose1D, ConvTranspose2D, ConvTranspose3D
 from ansatz.nn.decoding import decoding
-from ansatz.nn.dropout import Dropout, DropPath
+from ansatz.nn.dropout import AlphaDropout, Dropout, DropPath, GaussianDropout, GaussianNoise
 from ansatz.nn.embedding import Embedding
+from ansatz.nn.embedding_bag import EmbeddingBag
 from ansatz.nn.instance_norm import GroupNorm, InstanceNorm
 from ansatz.nn.layer_norm import LayerNorm, RMSNorm
 from ansatz.nn.linear import Bilinear, Dense, Linear
+from ansatz.nn.local_response_norm import LocalResponseNorm
 from ansatz.nn.losses import (
     binary_cross_entropy,
     cosine_embedding_loss,
@@ -193,6 +195,7 @@ __all__ = [
     "AdaptiveMaxPool2d",
     "AdaptiveMaxPool3D",
     "AdaptiveMaxPool3d",
+    "AlphaDropout",
     "AvgPool1D",
     "AvgPool1d",
     "AvgPool2D",
@@ -222,8 +225,11 @@ __all__ = [
     "DropPath",
     "Dropout",
     "Embedding",
+    "EmbeddingBag",
     "Flatten",
     "GRUCell",
+    "GaussianDropout",
+    "GaussianNoise",
     "GeGLU",
     "GlobalAvgPool1D",
     "GlobalAvgPool2D",
@@ -247,6 +253,7 @@ __all__ = [
     "LeakyReLU",
     "LearnedPositions",
     "Linear",
+    "LocalResponseNorm",
     "LogSigmoid",
     "LogSoftmax",
     "MaxPool1D",
