@@ -88,6 +88,7 @@ from ansatz.nn.batch_norm import BatchNorm
 from ansatz.nn.branches import Concurrent, Residual
 from ansatz.nn.containers import Sequential
 from ansatz.nn.conv import Conv1D, Conv2D, Conv3D
+from ansatz.nn.conv_lstm import ConvLSTMCell
 from ansatz.nn.conv_transpose import ConvTranspose1D, ConvTranspose2D, ConvTranspose3D
 from ansatz.nn.decoding import decoding
 from ansatz.nn.dropout import AlphaDropout, Dropout, DropPath, GaussianDropout, GaussianNoise
@@ -214,6 +215,7 @@ __all__ = [
     "Conv2d",
     "Conv3D",
     "Conv3d",
+    "ConvLSTMCell",
     "ConvTranspose1D",
     "ConvTranspose1d",
     "ConvTranspose2D",
