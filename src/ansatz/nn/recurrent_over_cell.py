@@ -16,6 +16,7 @@ import jax.numpy as jnp
 
 from ansatz.core import frame
 from ansatz.core.compile import jit
+from ansatz.core.deferral import is_array
 from ansatz.core.errors import DTypeError, ShapeError, format_shape, format_value
 from ansatz.core.module import Module
 from ansatz.core.transform import scan
@@ -236,6 +237,11 @@ class Recurrent(Module):
         least = 2 if self.batch_first or len(leaves) > 1 else 1
         axes = "(batch, time, …)" if self.batch_first else "(time, batch, …)"
         for leaf in leaves:
+            if not is_array(leaf):
+                raise TypeError(
+                    f"Recurrent takes an array, or a pytree of arrays, got {format_value(x)}; "
+                    "convert it: jnp.asarray(x)"
+                )
             # Two axes of numbers are one sequence of vectors; of integers, a batch of words.
             vectors = self.batch_first and leaf.ndim == 2 and not _are_integers(leaf)
             if leaf.ndim < least or vectors:
