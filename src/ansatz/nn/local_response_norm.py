@@ -10,7 +10,6 @@ import jax.numpy as jnp
 
 from ansatz.core.module import Module
 from ansatz.nn.precision import at_least_float32, floating_dtype_of
-from ansatz.nn.shifted import padded, shifted
 from ansatz.nn.sizes import checked_size, size_along
 
 
@@ -73,8 +72,9 @@ class LocalResponseNorm(Module):
 @functools.partial(jax.jit, static_argnums=(1, 2, 3, 4, 5))
 def _divided(x: jax.Array, size: int, alpha: float, beta: float, k: float, axis: int) -> jax.Array:
     wide = at_least_float32(x)
-    around = padded(jnp.square(wide), (axis,), ((size // 2, (size - 1) // 2),), 0)
-    one = (1,)
-    cells = shifted(around, (axis,), (size,), one, one, (x.shape[axis],))
-    total = functools.reduce(jnp.add, (cell for _, cell in cells))
-    return (wide * (k + alpha / size * total) ** -beta).astype(floating_dtype_of(x))
+    window, pads = [1] * x.ndim, [(0, 0)] * x.ndim
+    window[axis], pads[axis] = size, (size // 2, (size - 1) // 2)
+    ones = (1,) * x.ndim
+    total: jax.Array = jax.lax.reduce_window(jnp.square(wide), 0.0, jax.lax.add, window, ones, pads)
+    scale: jax.Array = (k + alpha / size * total) ** -beta
+    return (wide * scale).astype(floating_dtype_of(x))

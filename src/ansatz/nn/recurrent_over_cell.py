@@ -24,6 +24,7 @@ from ansatz.nn.containers import checked_layer
 from ansatz.nn.recurrence_loop import varying_alike
 from ansatz.nn.recurrent_cells import checked_lengths
 from ansatz.nn.recurrent_stack import RecurrentLayer
+from ansatz.nn.sizes import checked_size
 
 
 class Recurrent(Module):
@@ -101,12 +102,12 @@ class Recurrent(Module):
                 f"the cell of Recurrent does one step, but {name} reads whole sequences; use it as "
                 f"it is, or give Recurrent an nn.{name}Cell"
             )
-        if isinstance(unroll, bool) or not isinstance(unroll, int) or unroll < 1:
-            raise ValueError(f"unroll of Recurrent is a number of steps, at least 1; got {unroll}")
+        self.unroll = checked_size("unroll", unroll)
+        if self.unroll == 0:
+            raise ValueError("unroll of Recurrent is a number of steps, at least 1; got 0")
         self.cell = checked_layer(cell)
         self.reverse = bool(reverse)
         self.batch_first = bool(batch_first)
-        self.unroll = unroll
 
     def forward(self, x: Any, state: Any = None, *, lengths: Any = None) -> Any:
         """All outputs and the last state.
@@ -213,7 +214,8 @@ class Recurrent(Module):
                 f"cell made {new.dtype}; begin with that, such as state.astype('{new.dtype}'), or "
                 "cast it in the cell"
             )
-        return new.astype(old.dtype)
+        kept: jax.Array = new.astype(old.dtype)
+        return kept
 
     def _where(self, valid: jax.Array, tree: Any, other: Any, what: str) -> Any:
         """`tree`, and past the ends of the sequences `other`, or zeros without one."""
