@@ -280,14 +280,12 @@ def over_cell(choose):
 
 
 def conv_lstm_cell(choose):
-    axes, channels = choose.size(1, 3), choose.size(1, 2)
+    axes, batch, inputs, channels = (choose.size(1, n) for n in (3, 2, 2, 2))
     first, lengths = choose.one_of(True, False), [choose.size(1, 3) for _ in range(axes)]
-    layouts = {1: ("NWC", "NCW"), 2: ("NHWC", "NCHW"), 3: ("NDHWC", "NCDHW")}[axes]
-    kernel = tuple(choose.size(1, 3) for _ in range(axes))
-    layer = nn.ConvLSTMCell(channels, kernel, layout=layouts[first])
-    batch = choose.size(1, 2)
+    layout = "".join(image(first, "N", "C", "DHW"[-axes:]))
+    layer = nn.ConvLSTMCell(channels, [choose.size(1, 3) for _ in lengths], layout=layout)
     state = image(first, batch, channels, lengths)
-    return layer, [array(*image(first, batch, choose.size(1, 2), lengths))], [state, state]
+    return layer, [array(*image(first, batch, inputs, lengths))], [state, state]
 
 
 def multi_head_attention(choose):
@@ -460,10 +458,10 @@ LAYERS = {
         lambda choose, shape: nn.LocalResponseNorm(choose.size(), axis=choose.one_of(0, -1))
     ),
     "Dropout": kept(lambda choose, shape: nn.Dropout(0.5, axes=choose.one_of((), 0, -1))),
-    "DropPath": kept(lambda choose, shape: nn.DropPath(choose.one_of(0.0, 0.5))),
-    "AlphaDropout": kept(lambda choose, shape: nn.AlphaDropout(0.5, axes=choose.one_of((), 0))),
-    "GaussianDropout": kept(lambda choose, shape: nn.GaussianDropout(choose.one_of(0.0, 0.5))),
-    "GaussianNoise": kept(lambda choose, shape: nn.GaussianNoise(choose.one_of(0.0, 0.5))),
+    **{
+        name: kept(lambda choose, shape, name=name: getattr(nn, name)(choose.one_of(0.0, 0.5)))
+        for name in ("AlphaDropout", "GaussianDropout", "GaussianNoise", "DropPath")
+    },
     **{name: recurrent(name) for name in ("RNN", "LSTM", "GRU")},
     **{name: cell(name) for name in ("RNNCell", "LSTMCell", "GRUCell")},
     "Recurrent": over_cell,

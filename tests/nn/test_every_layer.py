@@ -71,7 +71,6 @@ DEFERRED = {
     "Stack": lambda: nn.Stack(lambda: nn.Dense(4), 2),
     "LSTM": lambda: OutputOfLSTM(3, num_layers=2),
     "GRU in both directions": lambda: OutputOfGRU(3, bidirectional=True),
-    "RNNCell": lambda: nn.RNNCell(3),
     "Recurrent": lambda: OutputOfRecurrent(Mixing()),
 }
 SETTLED = {

@@ -17,7 +17,6 @@ from safetensors.numpy import save_file
 
 # The class, the shape of the input, the kernel and further options.
 CASES = {
-    "sequences": (keras.layers.ConvLSTM1D, (2, 3, 5, 2), 3, {"use_bias": False}),
     "images backwards": (keras.layers.ConvLSTM2D, (2, 3, 4, 5, 2), (3, 2), {"go_backwards": True}),
 }
 CHANNELS = 2

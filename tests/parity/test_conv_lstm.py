@@ -14,11 +14,6 @@ def backwards(layer, x):
     return y[:, ::-1], state
 
 
-def test_over_sequences_it_computes_what_keras_computes():
-    cell = nn.ConvLSTMCell(2, 3, in_channels=2, use_bias=False, layout="NWC")
-    replay.check(CASES["sequences"], nn.Recurrent(cell))
-
-
 def test_over_images_it_computes_what_keras_computes():
     layer = nn.Recurrent(nn.ConvLSTMCell(2, (3, 2)), reverse=True)
     replay.check(CASES["images backwards"], layer, backwards)
