@@ -268,6 +268,26 @@ def cell(name):
     return build
 
 
+def over_cell(choose):
+    batch, steps, width, hidden = (choose.size(1, 3) for _ in range(4))
+    name, batch_first = choose.one_of("RNNCell", "LSTMCell"), choose.one_of(True, False)
+    layer = nn.Recurrent(
+        getattr(nn, name)(hidden), reverse=choose.one_of(True, False), batch_first=batch_first
+    )
+    lead = (batch, steps) if batch_first else (steps, batch)
+    states = [(batch, hidden)] * (1 + (name == "LSTMCell"))
+    return layer, [array(*lead, width)], [(*lead, hidden), *states]
+
+
+def conv_lstm_cell(choose):
+    axes, batch, inputs, channels = (choose.size(1, n) for n in (3, 2, 2, 2))
+    first, lengths = choose.one_of(True, False), [choose.size(1, 3) for _ in range(axes)]
+    layout = "".join(image(first, "N", "C", "DHW"[-axes:]))
+    layer = nn.ConvLSTMCell(channels, [choose.size(1, 3) for _ in lengths], layout=layout)
+    state = image(first, batch, channels, lengths)
+    return layer, [array(*image(first, batch, inputs, lengths))], [state, state]
+
+
 def multi_head_attention(choose):
     kv_heads, group, size = choose.size(1, 2), choose.size(1, 2), choose.one_of(2, 4)
     heads = kv_heads * group
@@ -325,6 +345,17 @@ def embedding(choose):
     lead, features = choose.sizes(), choose.size()
     layer = nn.Embedding(choose.size(2, 5), features, padding_index=choose.one_of(None, 0, -1))
     return layer, [array(*lead, dtype="int32")], [(*lead, features)]
+
+
+def embedding_bag(choose):
+    lead, features = choose.sizes(), choose.size()
+    layer = nn.EmbeddingBag(
+        choose.size(2, 5),
+        features,
+        mode=choose.one_of("mean", "sum", "max"),
+        padding_index=choose.one_of(None, 0),
+    )
+    return layer, [array(*lead, choose.size(), dtype="int32")], [(*lead, features)]
 
 
 def dense(choose):
@@ -473,6 +504,7 @@ LAYERS = {
     "Linear": linear,
     "Bilinear": bilinear,
     "Embedding": embedding,
+    "EmbeddingBag": embedding_bag,
     **{f"Conv{n}D": convolution("Conv", n) for n in (1, 2, 3)},
     **{f"ConvTranspose{n}D": convolution("ConvTranspose", n) for n in (1, 2, 3)},
     "DepthwiseConv2D": convolution("DepthwiseConv", 2),
@@ -503,10 +535,18 @@ LAYERS = {
         for n in (1, 2, 3)
     },
     **{name: last_axes_norm(name) for name in ("LayerNorm", "RMSNorm")},
+    "LocalResponseNorm": kept(
+        lambda choose, shape: nn.LocalResponseNorm(choose.size(), axis=choose.one_of(0, -1))
+    ),
     "Dropout": kept(lambda choose, shape: nn.Dropout(0.5, axes=choose.one_of((), 0, -1))),
-    "DropPath": kept(lambda choose, shape: nn.DropPath(choose.one_of(0.0, 0.5))),
+    **{
+        name: kept(lambda choose, shape, name=name: getattr(nn, name)(choose.one_of(0.0, 0.5)))
+        for name in ("AlphaDropout", "GaussianDropout", "GaussianNoise", "DropPath")
+    },
     **{name: recurrent(name) for name in ("RNN", "LSTM", "GRU")},
     **{name: cell(name) for name in ("RNNCell", "LSTMCell", "GRUCell")},
+    "Recurrent": over_cell,
+    "ConvLSTMCell": conv_lstm_cell,
     "MultiHeadAttention": multi_head_attention,
     "MultiheadAttention": multihead_attention,
     "SinusoidalPositions": sinusoidal,

@@ -77,6 +77,11 @@ CASES = {
         {"weight": fan_in(9), "bias": fan_in(9)},
     ),
     "Embedding": (nn.Embedding(50, 40), [array(1, dtype="int32")], {"weight": stats.norm()}),
+    "EmbeddingBag": (
+        nn.EmbeddingBag(50, 40),
+        [array(1, 2, dtype="int32")],
+        {"weight": stats.norm()},
+    ),
     **{
         f"Conv{n}D": (
             getattr(nn, f"Conv{n}D")(60, 3, groups=2),
@@ -144,6 +149,11 @@ CASES = {
         name: (getattr(nn, name)(30), [array(1, 20)], gates(20, 30))
         for name in ("RNNCell", "LSTMCell", "GRUCell")
     },
+    "ConvLSTMCell": (
+        nn.ConvLSTMCell(20, 3),
+        [images(2, 8)],
+        {"weight_ih": fan_in(8, 9), "weight_hh": fan_in(20, 9), "bias": 0},
+    ),
     "MultiHeadAttention": (
         nn.MultiHeadAttention(40, 4),
         [array(1, 3, 50)],
@@ -176,7 +186,7 @@ CASES = {
     "PReLU": (nn.PReLU(None), [array(1, 5)], {"weight": Fraction(1, 4)}),
 }
 # Their parameters are those of other layers.
-OF_OTHERS = {"Sequential", "Concurrent", "Residual", "Stack"} | {
+OF_OTHERS = {"Sequential", "Concurrent", "Residual", "Stack", "Recurrent"} | {
     "TransformerEncoder",
     "TransformerDecoder",
 }

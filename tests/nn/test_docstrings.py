@@ -9,7 +9,7 @@ from ansatz import nn
 from tests.nn.catalogue import LAYERS, Chooser
 
 # They compute nothing of their own.
-WITHOUT_SOURCE = {"Sequential", "Stack", "Lambda", "Identity", "Flatten", "Unflatten"}
+WITHOUT_SOURCE = {"Sequential", "Stack", "Recurrent", "Lambda", "Identity", "Flatten", "Unflatten"}
 # Their parameters are those of the layers that they are given.
 CONTAINERS = {"Sequential", "Stack", "Concurrent", "Residual"}
 LOSSES = [name for name in nn.__all__ if name.endswith(("_loss", "_entropy", "_divergence"))]

@@ -140,6 +140,66 @@ def test_drop_path_leaves_out_whole_examples():
         nn.DropPath(2)
 
 
+def test_alpha_dropout_keeps_mean_and_variance():
+    dropout = nn.AlphaDropout(0.25)
+    dropout.initialize(seed=0)
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(64, 64)), "float32")
+    y = np.asarray(dropout(x))
+    # 4096 draws: four standard deviations of the mean; the variance of squares is below 4.
+    assert abs(y.mean()) < 4 / 64
+    assert abs(y.var() - 1) < 4 * 2 / 64
+    assert dropout.eval()(x) is x
+
+
+def test_alpha_dropout_follows_the_formula_of_the_paper():
+    # Klambauer et al. 2017, with λ and α of equation 14.
+    saturated, q = -1.0507009873554805 * 1.6732632423543772, 0.75
+    a = (q + saturated**2 * q * (1 - q)) ** -0.5
+    b = -a * (1 - q) * saturated
+    x = jnp.full((8, 8, 4), 0.5)
+    y = np.asarray(nn.AlphaDropout(0.25, axes=1)(x))
+    np.testing.assert_allclose(np.unique(y), [a * saturated + b, a * 0.5 + b], rtol=1e-6)
+    assert (y == y[:, :1]).all()
+    assert nn.AlphaDropout(0)(x) is x
+    assert not nn.AlphaDropout(1)(x).any()
+
+
+def test_gaussian_noise_is_added_and_gaussian_dropout_multiplies():
+    x = jnp.full((64, 64), 3.0)
+    for layer, mean, std in (
+        (nn.GaussianNoise(0.5), 3, 0.5),
+        # The variance of the factor is rate / (1 - rate).
+        (nn.GaussianDropout(0.2), 3, 3 * 0.5),
+    ):
+        layer.initialize(seed=0)
+        y = np.asarray(layer(x))
+        # 4096 draws: four standard deviations of mean and standard deviation.
+        assert abs(y.mean() - mean) < 4 * std / 64
+        assert abs(y.std() - std) < 4 * std / 64 / np.sqrt(2)
+        assert (np.asarray(layer(x)) != y).any()
+        assert layer(x.astype("bfloat16")).dtype == jnp.bfloat16
+        assert layer.eval()(x) is x
+    assert nn.GaussianNoise(0)(x) is x
+    assert nn.GaussianDropout(0)(x) is x
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: nn.AlphaDropout(2), "rate of AlphaDropout .* from 0 to 1; got 2"),
+        (lambda: nn.GaussianDropout(1), "from 0 to below 1, got 1"),
+        (lambda: nn.GaussianNoise(-1), "std of GaussianNoise .* got -1"),
+        (lambda: nn.GaussianNoise(float("nan")), "got nan"),
+    ],
+)
+def test_noise_out_of_range_is_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
 def test_dropout_prints_its_axes():
+    assert repr(nn.AlphaDropout(0.5)) == "AlphaDropout(rate=0.5)"
+    assert repr(nn.GaussianDropout(0.5)) == "GaussianDropout(rate=0.5)"
+    assert repr(nn.GaussianNoise(0.5)) == "GaussianNoise(std=0.5)"
     assert repr(nn.Dropout(0.5, axes=(1, 2))) == "Dropout(rate=0.5, axes=(1, 2))"
     assert repr(nn.DropPath(0.5)) == "DropPath(rate=0.5)"

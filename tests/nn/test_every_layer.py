@@ -25,6 +25,26 @@ class OutputOfGRU(nn.GRU):
         return super().forward(x)[0]
 
 
+class Mixing(nn.Module):
+    """A cell of one's own, whose layers write states at each step."""
+
+    def __init__(self):
+        super().__init__()
+        self.mix, self.drop = nn.Dense(4), nn.Dropout(0.5)
+
+    def initial_state(self, x):
+        return jnp.zeros((len(x), 4), x.dtype)
+
+    def forward(self, x, state):
+        state = self.drop(jnp.tanh(self.mix(x) + state))
+        return state, state
+
+
+class OutputOfRecurrent(nn.Recurrent):
+    def forward(self, x):
+        return super().forward(x)[0]
+
+
 DEFERRED = {
     "Dense": lambda: nn.Dense(3),
     "Dense with flattening": lambda: nn.Dense(3, flatten=True),
@@ -51,7 +71,7 @@ DEFERRED = {
     "Stack": lambda: nn.Stack(lambda: nn.Dense(4), 2),
     "LSTM": lambda: OutputOfLSTM(3, num_layers=2),
     "GRU in both directions": lambda: OutputOfGRU(3, bidirectional=True),
-    "RNNCell": lambda: nn.RNNCell(3),
+    "Recurrent": lambda: OutputOfRecurrent(Mixing()),
 }
 SETTLED = {
     "Residual": lambda: nn.Residual(nn.Tanh()),
@@ -61,6 +81,8 @@ SETTLED = {
     "GLU": nn.GLU,
     "Embedding": lambda: nn.Embedding(7, 4),
     "Dropout": lambda: nn.Dropout(0.5),
+    "GaussianNoise": lambda: nn.GaussianNoise(0.5),
+    "LocalResponseNorm": lambda: nn.LocalResponseNorm(3),
     "ReLU": nn.ReLU,
     "Flatten": nn.Flatten,
     "Identity": nn.Identity,

@@ -1,7 +1,9 @@
 import inspect
+import math
 import re
 
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 import ansatz as az
@@ -9,6 +11,7 @@ from ansatz import init, nn
 from ansatz.core import spelling as options
 from ansatz.init import spelling as initialisers
 from ansatz.nn import spelling
+from tests.nn.reference import close
 
 X = jnp.ones((2, 3))
 
@@ -25,7 +28,10 @@ X = jnp.ones((2, 3))
         ("ZeroPadding2D", "nn.Pad(1)"),
         ("Cropping2D", "nn.Pad(-1)"),
         ("Reshape", "nn.Unflatten(1, shape)"),
-        ("EmbeddingBag", "nn.Embedding, and a sum"),
+        ("Bidirectional", "bidirectional=True"),
+        ("ConvLSTM2D", "nn.Recurrent(nn.ConvLSTMCell(channels, 3))"),
+        ("SimpleRNN", "nn.RNN"),
+        ("TimeDistributed", "not needed"),
         ("compact", "layers made in __init__"),
         ("Dropout2d", "nn.Dropout(rate, axes=(2, 3))"),
         ("SpatialDropout1D", "nn.Dropout(rate, axes=...)"),
@@ -42,6 +48,20 @@ def test_a_name_of_another_library_is_an_error_with_its_name_here(name, here):
     with pytest.raises(AttributeError) as caught:
         getattr(nn, name)
     assert f"has no attribute {name!r}; here it is {here}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        # ‖x‖ = 5 and ‖y‖ = 2; for a row of zeros PyTorch divides by its eps.
+        ("CosineSimilarity", [6 / 10, 0]),
+        ("PairwiseDistance", [math.hypot(3 - 2 + 1e-6, 4 + 1e-6), math.hypot(2 + 1e-6, 1e-6)]),
+    ],
+)
+def test_the_line_to_write_computes_what_the_layer_computes(name, expected):
+    x, y = jnp.array([[3.0, 4.0], [2.0, 0.0]]), jnp.array([[2.0, 0.0], [0.0, 0.0]])
+    line = spelling._ELSEWHERE[name]
+    close(eval(line, {"x": x, "y": y, "jnp": jnp}), np.array(expected))
 
 
 def test_other_names_get_a_near_one_or_none():

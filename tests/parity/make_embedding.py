@@ -28,4 +28,15 @@ if __name__ == "__main__":
         "short rows by their sum": {"max_norm": 2.0, "norm_type": 1.0, "padding_idx": 6},
     }.items():
         recorder.record(name, nn.Embedding(7, 4, **options), words, call=leaving_the_table)
+    bags, flat = torch.tensor([[1, 0, 6], [2, 2, 2], [1, 3, 1]]), torch.tensor([1, 0, 6, 2, 2])
+    offsets = torch.tensor([0, 3, 3, 4])
+    for mode in ("mean", "sum", "max"):
+        bag = nn.EmbeddingBag(7, 4, mode=mode, padding_idx=2)
+        torch.nn.init.normal_(bag.weight)
+        recorder.record(f"bags, {mode}", bag, bags)
+        recorder.record(f"bags from offsets, {mode}", bag, flat, offsets)
+    bag = nn.EmbeddingBag(7, 4, mode="sum")
+    factors = torch.randn(3, 3)
+    recorder.record("bags with weights", bag, bags, factors, call=lambda bag, x, w: bag(x, None, w))
+    recorder.record("short bags", nn.EmbeddingBag(7, 4, max_norm=1.5), bags, call=leaving_the_table)
     recorder.save()

@@ -68,4 +68,8 @@ if __name__ == "__main__":
     recorder.record("BatchNorm half", nn.BatchNorm1d(32, affine=False), half)
     volumes = 2 * torch.randn(2, 2, 2, 3, 2) + 1
     recorder.record("InstanceNorm volumes", scrambled(nn.InstanceNorm3d(2, affine=True)), volumes)
+    images = 2 * torch.randn(2, 6, 2)
+    recorder.record("LocalResponseNorm", nn.LocalResponseNorm(3), images)
+    recorder.record("LocalResponseNorm even", nn.LocalResponseNorm(4, 2.0, 0.6, 1.5), images)
+    recorder.record("LocalResponseNorm wide", nn.LocalResponseNorm(15, 0.5), images[:, :3])
     recorder.save()

@@ -45,6 +45,11 @@ OURS = {
     "RMSNorm not affine": lambda: nn.RMSNorm(use_weight=False),
     "RMSNorm eps": lambda: nn.RMSNorm(5, eps=0.1),
     "RMSNorm half": lambda: nn.RMSNorm(use_weight=False),
+    "LocalResponseNorm": lambda axis=1: nn.LocalResponseNorm(3, axis=axis),
+    "LocalResponseNorm even": lambda axis=1: nn.LocalResponseNorm(
+        4, alpha=2, beta=0.6, k=1.5, axis=axis
+    ),
+    "LocalResponseNorm wide": lambda axis=1: nn.LocalResponseNorm(15, alpha=0.5, axis=axis),
 }
 SPELLED_AS_IN_PYTORCH = {
     "BatchNorm vectors step 0": lambda: nn.BatchNorm1d(),
@@ -54,7 +59,11 @@ SPELLED_AS_IN_PYTORCH = {
     "InstanceNorm running step 0": lambda: nn.InstanceNorm2d(track_running_stats=True),
     "InstanceNorm volumes": lambda: nn.InstanceNorm3d(affine=True),
 }
-CHANNELS_FIRST = [name for name in CASES if CASES[name].inputs[0].ndim > 2 and name[:1] in "BIG"]
+CHANNELS_FIRST = [
+    name
+    for name in CASES
+    if CASES[name].inputs[0].ndim > 2 and (name[:1] in "BIG" or name == "LocalResponseNorm even")
+]
 
 
 def ours(name, **options):

@@ -88,14 +88,17 @@ from ansatz.nn.batch_norm import BatchNorm
 from ansatz.nn.branches import Concurrent, Residual
 from ansatz.nn.containers import Sequential
 from ansatz.nn.conv import Conv1D, Conv2D, Conv3D
+from ansatz.nn.conv_lstm import ConvLSTMCell
 from ansatz.nn.conv_transpose import ConvTranspose1D, ConvTranspose2D, ConvTranspose3D
 from ansatz.nn.decoding import decoding
-from ansatz.nn.dropout import Dropout, DropPath
+from ansatz.nn.dropout import AlphaDropout, Dropout, DropPath, GaussianDropout, GaussianNoise
 from ansatz.nn.embedding import Embedding
+from ansatz.nn.embedding_bag import EmbeddingBag
 from ansatz.nn.instance_norm import GroupNorm, InstanceNorm
 from ansatz.nn.interpolation import interpolate
 from ansatz.nn.layer_norm import LayerNorm, RMSNorm
 from ansatz.nn.linear import Bilinear, Dense, Linear
+from ansatz.nn.local_response_norm import LocalResponseNorm
 from ansatz.nn.losses import (
     binary_cross_entropy,
     cosine_embedding_loss,
@@ -124,6 +127,7 @@ from ansatz.nn.pooling import AvgPool1D, AvgPool2D, AvgPool3D, MaxPool1D, MaxPoo
 from ansatz.nn.positions import LearnedPositions, RotaryPositions, SinusoidalPositions
 from ansatz.nn.recurrent import GRU, LSTM, RNN
 from ansatz.nn.recurrent_cells import GRUCell, LSTMCell, RNNCell
+from ansatz.nn.recurrent_over_cell import Recurrent
 from ansatz.nn.resampling import ChannelShuffle, PixelShuffle, PixelUnshuffle, Upsample
 from ansatz.nn.separable import DepthwiseConv2D, SeparableConv2D
 from ansatz.nn.slopes import PReLU, RReLU
@@ -212,6 +216,7 @@ __all__ = [
     "AdaptiveMaxPool2d",
     "AdaptiveMaxPool3D",
     "AdaptiveMaxPool3d",
+    "AlphaDropout",
     "AvgPool1D",
     "AvgPool1d",
     "AvgPool2D",
@@ -237,6 +242,7 @@ __all__ = [
     "Conv2d",
     "Conv3D",
     "Conv3d",
+    "ConvLSTMCell",
     "ConvTranspose1D",
     "ConvTranspose1d",
     "ConvTranspose2D",
@@ -248,8 +254,11 @@ __all__ = [
     "DropPath",
     "Dropout",
     "Embedding",
+    "EmbeddingBag",
     "Flatten",
     "GRUCell",
+    "GaussianDropout",
+    "GaussianNoise",
     "GeGLU",
     "GlobalAvgPool1D",
     "GlobalAvgPool2D",
@@ -273,6 +282,7 @@ __all__ = [
     "LeakyReLU",
     "LearnedPositions",
     "Linear",
+    "LocalResponseNorm",
     "LogSigmoid",
     "LogSoftmax",
     "MaxPool1D",
@@ -295,6 +305,7 @@ __all__ = [
     "ReGLU",
     "ReLU",
     "ReLU6",
+    "Recurrent",
     "ReflectionPad1d",
     "ReflectionPad2d",
     "ReflectionPad3d",

@@ -83,11 +83,10 @@ class Embedding(Module):
     ) -> None:
         super().__init__()
         shape = checked_size("num_embeddings", num_embeddings), checked_size("features", features)
-        self.padding_index = _checked_row(padding_index, shape[0])
-        self.max_norm = (
-            None if max_norm is None else checked_positive("Embedding", "max_norm", max_norm)
-        )
-        self.norm_type = checked_positive("Embedding", "norm_type", norm_type)
+        self.padding_index = _checked_row(type(self).__name__, padding_index, shape[0])
+        kind = type(self).__name__
+        self.max_norm = None if max_norm is None else checked_positive(kind, "max_norm", max_norm)
+        self.norm_type = checked_positive(kind, "norm_type", norm_type)
         self.weight = Parameter(
             shape,
             weight_init,
@@ -113,8 +112,8 @@ class Embedding(Module):
         dtype = getattr(x, "dtype", None)
         if dtype is None or not jnp.issubdtype(dtype, jnp.integer):
             raise DTypeError(
-                f"Embedding looks up integers, got {dtype or type(x).__name__}; convert the input:"
-                " jnp.asarray(x, 'int32')"
+                f"{type(self).__name__} looks up integers, got {dtype or type(x).__name__}; "
+                "convert the input: jnp.asarray(x, 'int32')"
             )
         return _look_up(self.weight.value, x, self.padding_index, self.max_norm, self.norm_type)
 
@@ -148,13 +147,13 @@ class Embedding(Module):
         return ", ".join(parts)
 
 
-def _checked_row(padding_index: Any, rows: int) -> int | None:
+def _checked_row(kind: str, padding_index: Any, rows: int) -> int | None:
     if padding_index is None:
         return None
     index = operator.index(padding_index)
     if not -rows <= index < rows:
         raise ValueError(
-            f"padding_index of Embedding is one of {rows} rows, from {-rows} to {rows - 1}; got "
+            f"padding_index of {kind} is one of {rows} rows, from {-rows} to {rows - 1}; got "
             f"{index}"
         )
     return index % rows

@@ -207,12 +207,27 @@ def step(kind: str, x: jax.Array, state: State, weights: Weights) -> State:
         The new state, in the dtype to which JAX promotes all of them.
     """
     dtype, wide = dtypes(x, state, weights)
-    scaled = prepared(kind, weights, dtype, wide)
-    rows = flattened(x.astype(dtype))
-    a = plus(dot(rows, scaled.weight_ih, wide), scaled.bias_ih)
     flat = tuple(flattened(part.astype(wide)) for part in state)
-    new, _ = advance(kind, a, flat, for_loop(scaled), None)
+    # Half the argument of a sigmoid. In a loop that is cheaper than to prepare the weights, which
+    # each turn would do again.
+    factor = _factors(kind, weights, wide)
+
+    def gates(x: jax.Array, weight: jax.Array, bias: jax.Array | None) -> jax.Array:
+        sums = dot(x, weight.astype(dtype), wide)
+        return (sums if bias is None else sums + bias.astype(wide)) * factor
+
+    a = gates(flattened(x.astype(dtype)), weights.weight_ih, weights.bias_ih)
+    b = gates(flat[0], weights.weight_hh, weights.bias_hh)
+    new, _ = KINDS[kind].advance(a, b, flat)
     return tuple(part.astype(dtype).reshape(*x.shape[:-1], part.shape[-1]) for part in new)
+
+
+def _factors(kind: str, weights: Weights, dtype: Any) -> jax.Array:
+    """1/2 for each row of the weights that belongs to a sigmoid, and 1 for the others."""
+    formulas = KINDS[kind]
+    hidden = weights.weight_hh.shape[0] // formulas.gates
+    factors = [0.5 if sigmoid else 1.0 for sigmoid in formulas.sigmoids]
+    return jnp.repeat(jnp.asarray(factors, dtype), hidden)
 
 
 def dtypes(x: jax.Array, state: State, weights: Weights) -> tuple[Any, Any]:
@@ -224,9 +239,7 @@ def dtypes(x: jax.Array, state: State, weights: Weights) -> tuple[Any, Any]:
 def prepared(kind: str, weights: Weights, dtype: Any, wide: Any) -> Weights:
     """The weights as the loop takes them: half as large for sigmoids, biases merged."""
     formulas = KINDS[kind]
-    hidden = weights.weight_hh.shape[0] // formulas.gates
-    factors = [0.5 if sigmoid else 1.0 for sigmoid in formulas.sigmoids]
-    factor = jnp.repeat(jnp.asarray(factors, dtype), hidden)
+    factor = _factors(kind, weights, dtype)
 
     def matrix(weight: jax.Array) -> jax.Array:
         weight = weight.astype(dtype)

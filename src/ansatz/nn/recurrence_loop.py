@@ -73,7 +73,7 @@ def run(
     scaled = prepared(kind, weights, dtype, wide)
     if valid is not None:
         x = jnp.where(valid, x, jnp.zeros((), x.dtype))  # NaN in the padding must not spread.
-    state = _varying_alike(tuple(part.astype(wide) for part in state), (x, scaled))
+    state = varying_alike(tuple(part.astype(wide) for part in state), (x, scaled))
     h, last = _loop(kind, reverse, x.astype(dtype), state, scaled, valid)
     if valid is not None:
         h = jnp.where(valid, h, jnp.zeros((), h.dtype))
@@ -130,7 +130,7 @@ def _scan_steps(
     return jax.lax.scan(one, carry, xs, reverse=reverse, unroll=unroll)
 
 
-def _varying_alike(state: State, others: Any) -> State:
+def varying_alike(state: Any, others: Any) -> Any:
     """The state, marked as differing between shards if anything does that meets it in the loop."""
     every: frozenset[str] = frozenset().union(
         *(_varies_over(leaf) for leaf in jax.tree.leaves((state, others)))
@@ -140,7 +140,7 @@ def _varying_alike(state: State, others: Any) -> State:
         missing = tuple(every - _varies_over(part))
         return jax.lax.pcast(part, missing, to="varying") if missing else part
 
-    return tuple(marked(part) for part in state)
+    return jax.tree.map(marked, state)
 
 
 def _varies_over(x: Any) -> frozenset[str]:
@@ -234,7 +234,7 @@ def _loop_jvp(
         jnp.zeros_like(part) if tangent is None else tangent
         for part, tangent in zip(state, dstate, strict=True)
     )
-    start = _varying_alike(start, (x, state, weights, dx, dweights))
+    start = varying_alike(start, (x, state, weights, dx, dweights))
     given = _pieces((x, dx, valid))
     both = tuple(None if piece is None else (*piece, *found[i]) for i, piece in enumerate(given))
     dlast, dh = _scan_pieces(some_linearly, start, both, reverse=reverse)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ansatz.core.deferral import is_array
 from ansatz.core.errors import DTypeError, ShapeError, format_shape, format_value
@@ -115,20 +117,27 @@ class RecurrentCell(Module):
         """Take the width of the input from `x`, of shape `(..., input_size)`."""
         self.weight_ih.shape = (self.weight_ih.shape[0], size_along(x, -1))
 
-    def _step(self, x: Any, state: Any) -> State:
-        weights = weights_of(self, "")
+    def initial_state(self, x: Any) -> Any:
+        """The state of zeros with which a call begins that is given none.
+
+        Args:
+            x: the input of one step, shape `(..., input_size)`.
+        """
         shape = (*x.shape[:-1], self.hidden_size)
-        given = checked_state(type(self).__name__, self.kind, state)
-        if given is None:
-            zeros = jnp.zeros(shape, jnp.result_type(x, weights.weight_hh))
-            given = (zeros,) * KINDS[self.kind].states
-        for part in given:
+        zeros = jnp.zeros(shape, jnp.result_type(x, self.weight_hh.value))
+        return zeros if KINDS[self.kind].states == 1 else (zeros,) * KINDS[self.kind].states
+
+    def _step(self, x: Any, state: Any) -> State:
+        name = type(self).__name__
+        given = checked_state(name, self.kind, self.initial_state(x) if state is None else state)
+        shape = (*x.shape[:-1], self.hidden_size)
+        for part in given or ():
             if part.shape != shape:
                 raise ShapeError(
-                    f"the state of {type(self).__name__} has shape {format_shape(part.shape)}, "
+                    f"the state of {name} has shape {format_shape(part.shape)}, "
                     f"expected {format_shape(shape)} for an input of shape {format_shape(x.shape)}"
                 )
-        new: State = step(self.kind, x, given, weights)
+        new: State = step(self.kind, x, given, weights_of(self, ""))
         return new
 
     def extra_repr(self) -> str:
@@ -342,3 +351,33 @@ def checked_state(layer: str, kind: str, state: Any) -> State | None:
                 "cast it: state.astype('float32')"
             )
     return tuple(parts)
+
+
+def checked_lengths(layer: str, lengths: Any, batch: int, steps: int) -> jax.Array:
+    """The numbers of valid steps of the sequences of a batch.
+
+    Args:
+        layer: what the layer is called.
+        lengths: what was given, shape `(batch,)`.
+        batch: how many sequences there are.
+        steps: how many steps the longest has.
+
+    Raises:
+        ShapeError: it is not one number for each sequence.
+        DTypeError: these are not integers.
+        ValueError: one is below 0 or past the last step, if that can be seen.
+    """
+    traced = isinstance(lengths, jax.core.Tracer)
+    lengths = lengths if traced else np.asarray(lengths)
+    if lengths.shape != (batch,):
+        raise ShapeError(
+            f"lengths of {layer} has one number for each sequence, shape ({batch},); got shape "
+            f"{format_shape(lengths.shape)}"
+        )
+    if not jnp.issubdtype(lengths.dtype, jnp.integer):
+        raise DTypeError(f"lengths of {layer} are integers, got {lengths.dtype}")
+    if not traced and ((lengths < 0) | (lengths > steps)).any():
+        raise ValueError(
+            f"lengths of {layer} are from 0 to the number of steps, {steps}; got {lengths.tolist()}"
+        )
+    return jnp.asarray(lengths)

@@ -7,15 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from ansatz.core.errors import DTypeError, ShapeError, format_shape
+from ansatz.core.errors import ShapeError, format_shape
 from ansatz.core.module import Module
 from ansatz.core.spelling import shared_init
 from ansatz.core.streams import RandomStream, advance
 from ansatz.nn.recurrence import KINDS, State, Weights
 from ansatz.nn.recurrence_loop import run
-from ansatz.nn.recurrent_cells import checked_state, declare_weights, weights_of
+from ansatz.nn.recurrent_cells import (
+    checked_lengths,
+    checked_state,
+    declare_weights,
+    weights_of,
+)
 from ansatz.nn.sharing import Params, share
 from ansatz.nn.sizes import checked_size, checked_width, size_along
 
@@ -46,6 +50,12 @@ class RecurrentLayer(Module):
         dtype: DTypeLike = "float32",
     ) -> None:
         super().__init__()
+        if isinstance(hidden_size, Module):
+            raise TypeError(
+                f"hidden_size of {type(self).__name__} is a whole number, got the module "
+                f"{type(hidden_size).__name__}; what runs a cell over a sequence is "
+                "nn.Recurrent(cell)"
+            )
         self.hidden_size = checked_size("hidden_size", hidden_size)
         self.num_layers = checked_size("num_layers", num_layers)
         name = type(self).__name__
@@ -126,7 +136,8 @@ class RecurrentLayer(Module):
         if state is not None:
             self._check_state(state, batch)
         if lengths is not None:
-            lengths = self._checked_lengths(lengths, batch, x.shape[1 - batch_axis])
+            steps = x.shape[1 - batch_axis]
+            lengths = checked_lengths(type(self).__name__, lengths, batch, steps)
         stream = self.stream if self.training else None
         drawn = None if stream is None else (stream.value, stream.positions())
         y, last, drawn = _layers(
@@ -150,24 +161,6 @@ class RecurrentLayer(Module):
                     f"{format_shape(part.shape)}, expected (layers · directions, batch, size) = "
                     f"{format_shape((rows, batch, size))}, whatever batch_first is"
                 )
-
-    def _checked_lengths(self, lengths: Any, batch: int, steps: int) -> jax.Array:
-        name = type(self).__name__
-        traced = isinstance(lengths, jax.core.Tracer)
-        lengths = lengths if traced else np.asarray(lengths)
-        if lengths.shape != (batch,):
-            raise ShapeError(
-                f"lengths of {name} has one number for each sequence, shape ({batch},); got shape "
-                f"{format_shape(lengths.shape)}"
-            )
-        if not jnp.issubdtype(lengths.dtype, jnp.integer):
-            raise DTypeError(f"lengths of {name} are integers, got {lengths.dtype}")
-        if not traced and ((lengths < 0) | (lengths > steps)).any():
-            raise ValueError(
-                f"lengths of {name} are from 0 to the number of steps, {steps}; got "
-                f"{lengths.tolist()}"
-            )
-        return jnp.asarray(lengths)
 
     def extra_repr(self) -> str:
         """`input -> hidden`, and what differs from the defaults."""

@@ -13,14 +13,26 @@ _ELSEWHERE: Mapping[str, str] = {
     "BCELoss": "nn.binary_cross_entropy(..., from_logits=False)",
     "BCEWithLogitsLoss": "nn.binary_cross_entropy(..., from_logits=True)",
     "BatchStat": "az.State",
-    "BidirectionalCell": "nn.LSTM(units, bidirectional=True), and the like",
+    **dict.fromkeys(
+        ("Bidirectional", "BidirectionalCell"),
+        "bidirectional=True of nn.RNN, nn.LSTM and nn.GRU; for other cells two nn.Recurrent, one "
+        "with reverse=True, and jnp.concatenate of their outputs",
+    ),
     "Block": "nn.Module",
     "Buffer": "az.State",
     "CTCLoss": "nn.ctc_loss, a function",
     "Concatenate": "nn.Concurrent(...), or jnp.concatenate in a forward",
     "Constant": "az.State(value)",
+    **{
+        name: f"nn.Recurrent(nn.ConvLSTMCell(channels, {kernel}))"
+        for n, kernel in {1: "(3,)", 2: "3", 3: "(3, 3, 3)"}.items()
+        for name in (f"ConvLSTM{n}D", f"Conv{n}DLSTMCell")
+    },
     "CosineEmbeddingLoss": "nn.cosine_embedding_loss, a function",
-    "CosineSimilarity": "a line of jnp",
+    "CosineSimilarity": (
+        "(x * y).sum(1) / jnp.sqrt(jnp.maximum((x * x).sum(1), 1e-16)"
+        " * jnp.maximum((y * y).sum(1), 1e-16))"
+    ),
     "CrossEntropyLoss": "nn.softmax_cross_entropy, a function",
     **{f"Cropping{n}D": "nn.Pad(-1): negative padding cuts cells off" for n in (1, 2, 3)},
     "DataParallel": "jax.device_put of each batch with a NamedSharding; the network stays as it is",
@@ -29,8 +41,8 @@ _ELSEWHERE: Mapping[str, str] = {
     "Dropout3d": "nn.Dropout(rate, axes=(2, 3, 4)), or axes=(1, 2, 3) with the channels last",
     "Einsum": "jnp.einsum in a forward, or nn.Dense",
     "Embed": "nn.Embedding",
-    "EmbeddingBag": "nn.Embedding, and a sum or mean of what it gives",
     "F": "nn itself: nn.relu, nn.softmax_cross_entropy, …",
+    "FeatureAlphaDropout": "nn.AlphaDropout(rate, axes=...), with the axes of space",
     "GaussianNLLLoss": "nn.gaussian_loss, a function",
     "HingeEmbeddingLoss": "nn.hinge_embedding_loss, a function",
     "HingeLoss": "nn.hinge_loss, a function",
@@ -43,6 +55,7 @@ _ELSEWHERE: Mapping[str, str] = {
     "KLDivLoss": "nn.kl_divergence, a function",
     "L1Loss": "nn.l1_loss, a function",
     "L2Loss": "nn.l2_loss, a function, without Gluon's factor 1/2",
+    "LRN": "nn.LocalResponseNorm",
     "Layer": "nn.Module",
     "LinearGeneral": "nn.Dense, with a reshape before or after",
     "List": "a plain list",
@@ -55,7 +68,8 @@ _ELSEWHERE: Mapping[str, str] = {
     "MultiLabelSoftMarginLoss": "nn.binary_cross_entropy(..., from_logits=True)",
     "MultiMarginLoss": "nn.multi_margin_loss, a function",
     "NLLLoss": "nn.nll_loss, a function",
-    "PairwiseDistance": "jnp.linalg.norm(x - y, axis=-1)",
+    "OptimizedLSTMCell": "nn.LSTMCell",
+    "PairwiseDistance": "jnp.linalg.norm(x - y + 1e-6, axis=-1)",
     "Param": "az.Parameter",
     "Parameter": "az.Parameter",
     "ParameterDict": "a plain dict of az.Parameter",
@@ -70,9 +84,11 @@ _ELSEWHERE: Mapping[str, str] = {
     "Reshape": "nn.Unflatten(1, shape), behind an nn.Flatten() if there are more axes",
     "Resizing": 'nn.Upsample(size=(height, width), mode="linear")',
     "Rngs": "not needed: net.initialize(seed=0) draws every value",
-    "SequentialRNNCell": "nn.LSTM(units, num_layers=2), and the like",
     "SigmoidBCELoss": "nn.binary_cross_entropy(..., from_logits=True)",
     "SigmoidBinaryCrossEntropyLoss": "nn.binary_cross_entropy(..., from_logits=True)",
+    "SimpleCell": "nn.RNNCell",
+    "SimpleRNN": "nn.RNN",
+    "SimpleRNNCell": "nn.RNNCell",
     "SmoothL1Loss": "nn.smooth_l1_loss, a function",
     "SoftMarginLoss": "nn.binary_cross_entropy(..., (targets + 1) / 2, from_logits=True)",
     "Softmax2d": "nn.Softmax(axis=1)",
@@ -80,7 +96,12 @@ _ELSEWHERE: Mapping[str, str] = {
     "SoftmaxCrossEntropyLoss": "nn.softmax_cross_entropy, a function",
     "SpectralNorm": "nn.spectral_norm(layer)",
     "SymbolBlock": "the network itself, and net.load(path)",
+    **dict.fromkeys(
+        ("SequentialRNNCell", "StackedRNNCells"),
+        "one nn.Recurrent after the other, or num_layers= of nn.RNN, nn.LSTM and nn.GRU",
+    ),
     "SyncBatchNorm": "nn.BatchNorm, whose statistics are those of the whole batch",
+    "TimeDistributed": "not needed: layers such as nn.Dense act on the last axis",
     "Transformer": "nn.TransformerEncoder and nn.TransformerDecoder",
     "TripletMarginLoss": "nn.triplet_loss, a function",
     "TripletMarginWithDistanceLoss": "nn.triplet_loss(..., distance=function)",
