@@ -42,7 +42,7 @@ from ansatz.nn.sizes import are_numbers
 
 ROWS_AT_ONCE = 512
 """How many rows, steps times batch, CPUs project at once: what fits into a processor's cache."""
-TURNS = 4
+TURNS = 8
 """How many steps one turn of a compiled loop does; more take longer to compile."""
 
 
