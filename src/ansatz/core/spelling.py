@@ -269,7 +269,7 @@ class _Signature(NamedTuple):
         return self.by_position + self.by_name
 
 
-@functools.cache
+@functools.lru_cache(maxsize=512)  # Bounded: classes made in functions are to be collected.
 def _signature(function: Callable[..., Any], skipped: int) -> _Signature:
     """What `function` takes after its first `skipped` parameters, which are `self` or none."""
     found = list(inspect.signature(function).parameters.values())[skipped:]

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 
-from ansatz.core.errors import ShapeError, format_shape
 from ansatz.core.module import Module
 from ansatz.core.parameter import Parameter
 from ansatz.nn.convolution import Geometry, convolve
 from ansatz.nn.precision import at_least_float32
-from ansatz.nn.recurrent_cells import checked_state
+from ansatz.nn.recurrent_cells import check_state_shape, checked_state
 from ansatz.nn.sharing import Params, share
 from ansatz.nn.sizes import checked_size, checked_width
 from ansatz.nn.spatial import (
@@ -150,13 +149,7 @@ class ConvLSTMCell(Module):
         """
         name = type(self).__name__
         given = checked_state(name, "lstm", self.initial_state(x) if state is None else state)
-        shape = self._state_shape(x)
-        for part in given or ():
-            if part.shape != shape:
-                raise ShapeError(
-                    f"the state of {name} has shape {format_shape(part.shape)}, expected "
-                    f"{format_shape(shape)} for an input of shape {format_shape(x.shape)}"
-                )
+        check_state_shape(name, given, self._state_shape(x), x)
         bias = None if self.bias is None else self.bias.value
         return _step(x, given, self.weight_ih.value, self.weight_hh.value, bias, self.layout)
 

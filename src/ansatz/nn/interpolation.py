@@ -152,8 +152,8 @@ def checked_resampling(
     if align_corners and antialias:
         raise ValueError(f"{kind} takes align_corners or antialias, not both")
     return Resampling(
-        None if size is None else _one_or_each("size", size, operator.index, "whole numbers"),
-        None if scale is None else _one_or_each("scale", scale, _factor, "numbers"),
+        None if size is None else one_or_each("size", size, operator.index, "whole numbers"),
+        None if scale is None else one_or_each("scale", scale, _factor, "numbers"),
         mode,
         bool(align_corners),
         bool(antialias),
@@ -161,7 +161,7 @@ def checked_resampling(
     )
 
 
-def _one_or_each(name: str, value: Any, kind: Any, called: str) -> Any:
+def one_or_each(name: str, value: Any, kind: Any, called: str) -> Any:
     """`value` as one number, or as a tuple of one to three."""
     several = isinstance(value, Sequence) and not isinstance(value, str)
     try:

@@ -26,12 +26,7 @@ from ansatz.nn.spatial import (
 Sides = int | Sequence[int | tuple[int, int]]
 """One number for all sides, or for each spatial axis a number or `(before, after)`."""
 
-_NAMES_IN_NUMPY = {
-    "zeros": "constant",
-    "reflect": "reflect",
-    "replicate": "edge",
-    "circular": "wrap",
-}
+_NAMES_IN_NUMPY = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 
 
 class Pad(Module):

@@ -6,8 +6,8 @@ and the gradients of all weights are matrix products after them. The steps thems
 `jax.lax.scan`, multiply the state with the recurrent weight and apply the gates, no more.
 
 "Many" is all steps on accelerators. CPUs take pieces of some steps, so that what belongs to a piece
-stays in the cache: a training step of an LSTM, 256 wide, with 64 steps and batches of 32 needs two
-thirds of the memory and of the time (`benchmarks/models.py`).
+stays in the cache: a training step of an LSTM, 256 wide, with 64 steps and batches of 32 needs four
+fifths of the memory and two thirds of the time (`benchmarks/models.py`).
 
 Plain differentiation of the loop would add up the gradient of the recurrent weight step by step.
 So the derivative is stated here, in forward mode: along the states that were found, the tangents

@@ -130,13 +130,7 @@ class RecurrentCell(Module):
     def _step(self, x: Any, state: Any) -> State:
         name = type(self).__name__
         given = checked_state(name, self.kind, self.initial_state(x) if state is None else state)
-        shape = (*x.shape[:-1], self.hidden_size)
-        for part in given or ():
-            if part.shape != shape:
-                raise ShapeError(
-                    f"the state of {name} has shape {format_shape(part.shape)}, "
-                    f"expected {format_shape(shape)} for an input of shape {format_shape(x.shape)}"
-                )
+        check_state_shape(name, given, (*x.shape[:-1], self.hidden_size), x)
         new: State = step(self.kind, x, given, weights_of(self, ""))
         return new
 
@@ -327,15 +321,13 @@ def checked_nonlinearity(name: str) -> str:
     return name
 
 
-def checked_state(layer: str, kind: str, state: Any) -> State | None:
+def checked_state(layer: str, kind: str, state: Any) -> State:
     """A given state of a recurrent layer or cell as a tuple of arrays: `(h,)`, or `(h, c)`.
 
     Raises:
         TypeError: it is something else.
         DTypeError: it is of integers or truth values, which no state that came out can be.
     """
-    if state is None:
-        return None
     count = KINDS[kind].states
     expected = "one array h" if count == 1 else "a pair (h, c) of arrays"
     parts = (state,) if count == 1 else state
@@ -351,6 +343,20 @@ def checked_state(layer: str, kind: str, state: Any) -> State | None:
                 "cast it: state.astype('float32')"
             )
     return tuple(parts)
+
+
+def check_state_shape(layer: str, state: State, shape: tuple[int, ...], x: Any) -> None:
+    """Refuse a state of a cell that does not fit the input of its step.
+
+    Raises:
+        ShapeError: a part of it has not `shape`, which belongs to the input `x`.
+    """
+    for part in state:
+        if part.shape != shape:
+            raise ShapeError(
+                f"the state of {layer} has shape {format_shape(part.shape)}, "
+                f"expected {format_shape(shape)} for an input of shape {format_shape(x.shape)}"
+            )
 
 
 def checked_lengths(layer: str, lengths: Any, batch: int, steps: int) -> jax.Array:

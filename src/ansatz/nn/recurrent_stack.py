@@ -121,7 +121,8 @@ class RecurrentLayer(Module):
 
     def _run(self, x: Any, given: Any, lengths: Any) -> tuple[jax.Array, State]:
         """The output, and the last states of all layers and directions."""
-        state = checked_state(type(self).__name__, self.kind, given)
+        name = type(self).__name__
+        state = None if given is None else checked_state(name, self.kind, given)
         unbatched = x.ndim == 2
         batch_axis = 0 if self.batch_first else 1
         if unbatched:
@@ -137,7 +138,7 @@ class RecurrentLayer(Module):
             self._check_state(state, batch)
         if lengths is not None:
             steps = x.shape[1 - batch_axis]
-            lengths = checked_lengths(type(self).__name__, lengths, batch, steps)
+            lengths = checked_lengths(name, lengths, batch, steps)
         stream = self.stream if self.training else None
         drawn = None if stream is None else (stream.value, stream.positions())
         y, last, drawn = _layers(

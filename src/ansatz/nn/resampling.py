@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+import operator
 from typing import Any
 
 import jax
@@ -16,7 +16,13 @@ import jax
 from ansatz.core.errors import ShapeError, format_shape
 from ansatz.core.module import Module
 from ansatz.core.spelling import shared_init
-from ansatz.nn.interpolation import Resampling, Scale, checked_resampling, resample
+from ansatz.nn.interpolation import (
+    Resampling,
+    Scale,
+    checked_resampling,
+    one_or_each,
+    resample,
+)
 from ansatz.nn.sizes import are_numbers, checked_size, size_along
 from ansatz.nn.spatial import (
     Size,
@@ -116,7 +122,7 @@ class _Shuffle(Module):
     @shared_init
     def __init__(self, factor: Size, *, layout: str | None = None) -> None:
         super().__init__()
-        self.factor = _factor(factor)
+        self.factor = one_or_each("factor", factor, operator.index, "whole numbers")
         self.layout = checked_layout_of_any(layout)
 
     def _laid_out(self, x: Any) -> tuple[str, tuple[int, ...]]:
@@ -135,16 +141,6 @@ class _Shuffle(Module):
     def extra_repr(self) -> str:
         """The factor, and the layout if one is given."""
         return ", ".join([f"factor={self.factor}", *_layout_repr(self.layout)])
-
-
-def _factor(factor: Size) -> int | tuple[int, ...]:
-    """One factor, or one for each axis."""
-    several = isinstance(factor, Sequence) and not isinstance(factor, str)
-    axes = len(factor) if isinstance(factor, Sequence) and several else 1
-    if not 1 <= axes <= 3:
-        raise ValueError(f"factor is one number, or one for each axis, got {factor!r}")
-    found = per_axis("factor", factor, axes)
-    return found if several else found[0]
 
 
 class PixelShuffle(_Shuffle):
