@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
 from ansatz.nn import convolution_cpu as cpu
 from ansatz.nn.sliding import Sliding, slide
@@ -16,6 +18,10 @@ def sliding(stride=1, pads=0, dilation=1, groups=1, layout="NHWC"):
     return Sliding(
         (stride,) * axes, (pair,) * axes, (dilation,) * axes, (1,) * axes, groups, layout
     )
+
+
+def strips(images):
+    return lambda x, weight, window: cpu.slide_strips(x, weight, window, images)
 
 
 # A way, the shapes of input and weight, and how the window slides.
@@ -44,6 +50,8 @@ CASES = {
     "lengthened, wide": (cpu.slide_lengthened, (2, 5, 8, 3), (4, 3, 2, 2), sliding(1, (0, 3), 3)),
     "turns": (cpu.slide_in_turns, (6, 5, 6, 3), (4, 3, 3, 2), sliding(1, 1)),
     "turns, wide": (cpu.slide_in_turns, (3, 5, 6, 3), (4, 3, 3, 2), sliding(1, (2, 0), 2)),
+    "strips": (strips(3), (6, 5, 4, 3), (4, 3, 3, 3), sliding(1, 1)),
+    "strips, one": (strips(2), (2, 5, 4, 3), (4, 3, 3, 2), sliding(1, (0, 1), 2)),
     "parts, all threads": (cpu.slide_by_parts, (2, 14, 4, 32), (32, 32, 3, 3), sliding(1, 1)),
     "parts, one channel": (cpu.slide_by_parts, (128, 5, 5, 1), (2, 1, 3, 3), sliding(1, 1)),
     "parts, few channels": (cpu.slide_by_parts, (2, 6, 6, 3), (4, 3, 3, 3), sliding(2, 1)),
@@ -161,13 +169,18 @@ def test_the_way_is_chosen_by_shapes(monkeypatch, weight, window, way):
         ((4, 32, 32, 64), (64, 64, 5, 5), sliding(1, 2), True, True, False),
         ((4, 7, 7, 64), (64, 64, 3, 3), sliding(1, 1), True, True, False),
         ((4, 32, 128, 64), (64, 64, 3, 3), sliding(1, 1), False, False, True),
+        ((4, 32, 128, 32), (64, 32, 3, 3), sliding(1, 1), True, True, True),
+        ((4, 32, 192, 64), (32, 64, 3, 3), sliding(1, 1), False, True, True),
         ((4, 32, 32, 64), (128, 64, 3, 3), sliding(1, 1), False, True, False),
         ((4, 32, 32, 3), (64, 3, 3, 3), sliding(1, 1), False, True, False),
         ((0, 32, 32, 64), (64, 64, 3, 3), sliding(1, 1), True, True, False),
         ((4, 32, 64), (64, 64, 3), sliding(1, 1, layout="NWC"), False, False, False),
     ],
 )
-def test_few_channels_get_all_threads(shape, weight, window, forward, to_input, to_weight):
+def test_few_channels_get_all_threads(
+    monkeypatch, shape, weight, window, forward, to_input, to_weight
+):
+    monkeypatch.setattr(cpu, "_THREADS", 2)
     for dtype in (jnp.float32, jnp.bfloat16):
         x, w = jax.ShapeDtypeStruct(shape, dtype), jax.ShapeDtypeStruct(weight, dtype)
         found = [
@@ -180,6 +193,51 @@ def test_few_channels_get_all_threads(shape, weight, window, forward, to_input, 
         ]
         narrow = dtype == jnp.bfloat16
         assert found == [chosen and not narrow for chosen in (forward, to_input, to_weight)]
+
+
+@given(
+    images=st.integers(1, 3),
+    size=st.tuples(st.integers(1, 5), st.integers(1, 5)),
+    kernel=st.tuples(st.integers(1, 3), st.integers(1, 4)),
+    rows=st.tuples(st.integers(0, 2), st.integers(0, 2)),
+    columns=st.tuples(st.integers(-1, 4), st.integers(-1, 4)),
+    dilation=st.integers(1, 2),
+)
+@settings(max_examples=60, deadline=None)
+def test_images_side_by_side_do_not_see_each_other(images, size, kernel, rows, columns, dilation):
+    window = Sliding((1, 1), (rows, columns), (dilation,) * 2, (1, 1), 1, "NHWC")
+    reach = [(k - 1) * dilation for k in kernel]
+    assume(all(n + sum(p) > r for n, p, r in zip(size, window.pads, reach, strict=True)))
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.normal(size=(2 * images, *size, 2)), "float32")
+    weight = jnp.asarray(rng.normal(size=(3, 2, *kernel)), "float32")
+    assume(cpu._keeps_images_apart(weight, window))
+    found = cpu.slide_strips(x, weight, window, images)
+    close(found, slide(x, weight, window), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("threads", "shape", "weight", "window", "images"),
+    [
+        (2, (32, 32, 32, 64), (64, 64, 3, 3), sliding(1, 1), 4),
+        (2, (30, 32, 32, 64), (64, 64, 3, 3), sliding(1, 1), 5),
+        (4, (32, 32, 32, 64), (64, 64, 3, 3), sliding(1, 1), 8),
+        (2, (32, 16, 16, 64), (64, 64, 3, 3), sliding(1, 1), 8),
+        (1, (32, 32, 32, 64), (64, 64, 3, 3), sliding(1, 1), 1),
+        (2, (31, 32, 32, 64), (64, 64, 3, 3), sliding(1, 1), 1),  # No divisor.
+        (2, (2, 32, 32, 64), (64, 64, 3, 3), sliding(1, 1), 1),
+        (2, (32, 56, 56, 64), (64, 64, 3, 3), sliding(1, 1), 1),  # A strip would be too large.
+        (2, (32, 32, 32, 32), (64, 32, 3, 3), sliding(1, 1), 1),  # Few channels.
+        (2, (32, 32, 32, 64), (32, 64, 3, 3), sliding(1, 1), 1),
+        (2, (32, 32, 32, 64), (128, 64, 3, 3), sliding(1, 1), 1),  # So many use all threads.
+        (2, (32, 32, 32, 64), (64, 64, 3, 3), sliding(1, 3), 1),  # Sees two.
+        (2, (32, 64, 64), (64, 64, 3), sliding(1, 1, layout="NWC"), 1),
+    ],
+)
+def test_small_images_lie_side_by_side(monkeypatch, threads, shape, weight, window, images):
+    monkeypatch.setattr(cpu, "_THREADS", threads)
+    x, w = jax.ShapeDtypeStruct(shape, jnp.float32), jax.ShapeDtypeStruct(weight, jnp.float32)
+    assert cpu.images_in_a_strip(x, w, window) == images
 
 
 @pytest.mark.parametrize("channels", [1, 64])

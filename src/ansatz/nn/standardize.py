@@ -100,7 +100,10 @@ def _standardized_jvp(
 ) -> Any:
     (x, weight, bias), (dx, dweight, dbias) = primals, tangents
     mean, var, scale, centered = _statistics(x, axes, eps, groups)
-    z = centered * scale
+    # On CPUs, XLA computes a product again for all who read it, and keeps `x` for them as well.
+    # A quotient it keeps instead, unless all divide by the same: that becomes a product.
+    deviation = jnp.where(jnp.isfinite(centered), jnp.sqrt(var + eps), 1)
+    z = centered / deviation
     dmean = _mean(dx, axes, groups)
     along = _mean(z * dx, axes, groups)
     # In this order of the sums, the backward pass adds up the cotangent once with z and once
