@@ -6,22 +6,41 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from jax import export
 
 from ansatz.nn import convolution_cpu as cpu
 from ansatz.nn.sliding import Sliding, slide
 from tests.nn.reference import close
 
 
-def sliding(stride=1, pads=0, dilation=1, groups=1, layout="NHWC"):
+def sliding(stride=1, pads=0, dilation=1, groups=1, layout="NHWC", spread=1):
     axes = len(layout) - 2
     pair = (pads, pads) if isinstance(pads, int) else pads
     return Sliding(
-        (stride,) * axes, (pair,) * axes, (dilation,) * axes, (1,) * axes, groups, layout
+        (stride,) * axes, (pair,) * axes, (dilation,) * axes, (spread,) * axes, groups, layout
     )
 
 
-def strips(images):
-    return lambda x, weight, window: cpu.slide_strips(x, weight, window, images)
+def arrays(*shapes):
+    rng = np.random.default_rng(0)
+    return [jnp.asarray(rng.normal(size=shape), "float32") for shape in shapes]
+
+
+def agree(way, x, weight, window):
+    """Outputs and both gradients, of a function whose cotangent depends on the output."""
+
+    def run(way):
+        def compute(x, weight):
+            y, pullback = jax.vjp(lambda x, weight: way(x, weight, window), x, weight)
+            return y, pullback(jnp.sin(y))
+
+        return jax.jit(compute)(x, weight)
+
+    (y, grads), (expected, expected_grads) = run(way), run(slide)
+    assert y.shape == expected.shape
+    close(y, expected, rtol=1e-4, atol=1e-4)
+    for grad, wanted in zip(grads, expected_grads, strict=True):
+        close(grad, wanted, rtol=1e-4, atol=3e-4)
 
 
 # A way, the shapes of input and weight, and how the window slides.
@@ -41,213 +60,168 @@ CASES = {
         (4, 1, 3),
         sliding(1, (2, 0), 1, 4, "NWC"),
     ),
-    "rows": (cpu.slide_rows, (2, 6, 7, 3), (4, 3, 3, 2), sliding(1, (1, 2))),
-    "rows, stride": (cpu.slide_rows, (2, 6, 7, 1), (4, 1, 3, 3), sliding(2, 1)),
-    "pieces": (cpu.slide_pieces, (4, 5, 5, 32), (3, 32, 3, 3), sliding()),
-    "overhanging": (cpu.slide_overhanging, (2, 5, 6, 3), (4, 3, 3, 3), sliding(1, 1)),
-    "overhanging, wide": (cpu.slide_overhanging, (2, 5, 8, 3), (4, 3, 2, 2), sliding(1, (3, 0), 3)),
-    "lengthened": (cpu.slide_lengthened, (2, 5, 6, 3), (4, 3, 3, 3), sliding(1, 1)),
-    "lengthened, wide": (cpu.slide_lengthened, (2, 5, 8, 3), (4, 3, 2, 2), sliding(1, (0, 3), 3)),
-    "turns": (cpu.slide_in_turns, (6, 5, 6, 3), (4, 3, 3, 2), sliding(1, 1)),
-    "turns, wide": (cpu.slide_in_turns, (3, 5, 6, 3), (4, 3, 3, 2), sliding(1, (2, 0), 2)),
-    "strips": (strips(3), (6, 5, 4, 3), (4, 3, 3, 3), sliding(1, 1)),
-    "strips, one": (strips(2), (2, 5, 4, 3), (4, 3, 3, 2), sliding(1, (0, 1), 2)),
-    "parts, all threads": (cpu.slide_by_parts, (2, 14, 4, 32), (32, 32, 3, 3), sliding(1, 1)),
-    "parts, one channel": (cpu.slide_by_parts, (128, 5, 5, 1), (2, 1, 3, 3), sliding(1, 1)),
-    "parts, few channels": (cpu.slide_by_parts, (2, 6, 6, 3), (4, 3, 3, 3), sliding(2, 1)),
-    "parts, many channels": (cpu.slide_by_parts, (4, 3, 6, 32), (4, 32, 2, 2), sliding(1, 1)),
+    "patches": (cpu.slide_patches, (2, 7, 6, 3), (4, 3, 3, 3), sliding(3)),
+    "patches, volume": (
+        cpu.slide_patches,
+        (2, 5, 4, 4, 3),
+        (4, 3, 2, 2, 2),
+        sliding(2, layout="NDHWC"),
+    ),
+    "channels last": (
+        cpu.slide_channels_last,
+        (2, 3, 6, 7),
+        (4, 3, 3, 3),
+        sliding(2, 1, layout="NCHW"),
+    ),
+    "groups": (cpu.slide_groups, (2, 6, 7, 64), (96, 16, 3, 3), sliding(1, 1, groups=4)),
+    "groups, together": (cpu.slide_groups, (2, 6, 7, 6), (9, 2, 3, 2), sliding(1, 1, groups=3)),
+    "groups, transposed": (
+        cpu.slide_groups,
+        (2, 4, 5, 64),
+        (32, 32, 3, 3),
+        sliding(pads=1, groups=2, spread=2),
+    ),
+    "phases": (cpu.slide_phases, (2, 4, 5, 3), (4, 3, 4, 3), sliding(pads=2, spread=2)),
+    "phases, alike": (cpu.slide_phases, (2, 4, 5, 3), (4, 3, 2, 2), sliding(pads=1, spread=2)),
+    "phases, none": (cpu.slide_phases, (2, 4, 5, 3), (4, 3, 2, 2), sliding(pads=1, spread=4)),
+    "phases, cut": (cpu.slide_phases, (2, 6, 3), (4, 3, 3), sliding(1, (-1, 3), 1, 1, "NWC", 3)),
+    "planes": (cpu.slide_planes, (2, 5, 4, 6, 3), (4, 3, 2, 3, 3), sliding(2, 1, 2, 1, "NDHWC")),
+    "planes, many channels": (
+        cpu.slide_planes,
+        (2, 4, 3, 3, 65),
+        (4, 65, 2, 3, 1),
+        sliding(1, 1, layout="NDHWC"),
+    ),
 }
 
 
-def arrays(name):
-    _, shape, weight_shape, _ = CASES[name]
-    rng = np.random.default_rng(0)
-    return [jnp.asarray(rng.normal(size=s), "float32") for s in (shape, weight_shape)]
-
-
 @pytest.mark.parametrize("name", CASES)
-def test_outputs_and_both_gradients_are_those_of_the_plain_operation(name, monkeypatch):
-    monkeypatch.setattr(cpu, "_TURN", 60)
-    way, _, _, window = CASES[name]
-    x, weight = arrays(name)
-
-    def run(way):
-        def compute(x, weight, g):
-            y, pullback = jax.vjp(lambda x, weight: way(x, weight, window), x, weight)
-            return y, pullback(g(y))
-
-        return jax.jit(compute, static_argnums=2)(x, weight, jnp.sin)
-
-    (y, grads), (expected, expected_grads) = run(way), run(slide)
-    close(y, expected, rtol=1e-4, atol=1e-4)
-    for grad, wanted in zip(grads, expected_grads, strict=True):
-        close(grad, wanted, rtol=1e-4, atol=2e-4)
+def test_outputs_and_both_gradients_are_those_of_the_plain_operation(name):
+    way, shape, weight_shape, window = CASES[name]
+    agree(way, *arrays(shape, weight_shape), window)
 
 
-@pytest.fixture(params=["by shapes", "all threads"])
-def taken(request, monkeypatch):
-    """Whether the shapes choose the ways, or those for more channels are taken anyway."""
-    if request.param == "all threads":
-        monkeypatch.setattr(cpu, "_TURN", 30)
-        for name in (
-            "is_left_to_one_thread",
-            "transpose_is_left_to_one_thread",
-            "turns_are_worth_it",
-        ):
-            monkeypatch.setattr(cpu, name, lambda *args: True)
-        monkeypatch.setattr(cpu, "bands_are_small", lambda *args: False)
-
-
-@pytest.mark.usefixtures("taken")
-def test_derivatives_by_parts_hold_in_forward_mode_and_twice():
-    window = sliding(1, 1)
-    rng = np.random.default_rng(1)
-    x, weight, v = (
-        jnp.asarray(rng.normal(size=s), "float32")
-        for s in ((2, 5, 5, 2), (3, 2, 3, 3), (3, 2, 3, 3))
+@settings(max_examples=80, deadline=None)
+@given(st.data())
+def test_any_convolution_is_the_plain_one(data):
+    draw = data.draw
+    axes = draw(st.integers(1, 3), "axes")
+    layout = draw(st.sampled_from(["NC" + "DHW"[-axes:], "N" + "DHW"[-axes:] + "C"]), "layout")
+    groups, inputs, outputs = (
+        draw(st.integers(1, most), name)
+        for most, name in ((3, "groups"), (3, "inputs"), (3, "outputs"))
     )
 
+    def each(strategy, name):
+        return tuple(draw(st.lists(strategy, min_size=axes, max_size=axes), name))
+
+    lengths, kernel = each(st.integers(1, 6), "lengths"), each(st.integers(1, 4), "kernel")
+    stride, dilation = each(st.integers(1, 3), "stride"), each(st.integers(1, 2), "dilation")
+    pads = each(st.tuples(st.integers(-1, 3), st.integers(-1, 3)), "pads")
+    spread = (1,) * axes
+    if draw(st.booleans(), "transposed"):
+        stride, spread = spread, stride
+    for n, k, d, s, (before, after) in zip(lengths, kernel, dilation, spread, pads, strict=True):
+        long = (n - 1) * s + 1
+        assume(before + long > 0 < long + after)
+        assume(before + long + after > (k - 1) * d)
+    shape = list(lengths)
+    shape.insert(0 if layout[1] == "C" else axes, groups * inputs)
+    x, weight = arrays((2, *shape), (groups * outputs, inputs, *kernel))
+    agree(cpu.slide_on_cpu, x, weight, Sliding(stride, pads, dilation, spread, groups, layout))
+
+
+@pytest.mark.parametrize(
+    ("weight", "window"),
+    [
+        ((4, 2, 3, 3), sliding(groups=2)),
+        ((4, 4, 3, 3), sliding(spread=2)),
+        ((4, 4, 2, 2), sliding(2)),
+        ((4, 4, 3, 3), sliding(1, 1, layout="NCHW")),
+        ((4, 4, 2, 3, 3), sliding(1, 1, layout="NDHWC")),
+    ],
+)
+def test_derivatives_hold_in_forward_mode_twice_and_under_vmap(weight, window):
+    x = (2, *(4,) * (len(weight) - 1))
+    x, weight, v = arrays(x, weight, weight)
+
     def results(way):
-        def energy(x, weight):
-            return (way(x, weight, window) ** 3).sum()
+        energy = lambda x, w: (way(x, w, window) ** 3).sum()  # noqa: E731
+        directional = lambda x, w: jax.jvp(lambda w: energy(x, w), (w,), (v,))[1]  # noqa: E731
+        both = jax.grad(directional, (0, 1))
+        return jax.jit(jax.vmap(both, (None, 0)))(x, jnp.stack([weight, v]))
 
-        # A gradient of a directional derivative, through each of the arguments.
-        directional = lambda x, weight: jax.jvp(lambda w: energy(x, w), (weight,), (v,))[1]  # noqa: E731
-        return jax.jit(jax.grad(directional, (0, 1)))(x, weight)
-
-    for found, expected in zip(results(cpu.slide_by_parts), results(slide), strict=True):
-        close(found, expected, rtol=1e-4, atol=1e-2)
-
-
-@pytest.mark.usefixtures("taken")
-def test_derivatives_by_parts_hold_under_vmap_and_remat():
-    window = sliding(1, 1)
-    rng = np.random.default_rng(2)
-    x, weights = (
-        jnp.asarray(rng.normal(size=s), "float32") for s in ((2, 5, 5, 1), (3, 2, 1, 3, 3))
-    )
-
-    def results(way):
-        energy = jax.checkpoint(lambda weight: (way(x, weight, window) ** 2).sum())
-        return jax.jit(jax.vmap(jax.grad(energy)))(weights)
-
-    close(results(cpu.slide_by_parts), results(slide), rtol=1e-4, atol=1e-3)
-
-
-def test_a_part_that_is_not_differentiated_is_not_computed():
-    window = sliding()
-    x, weight = jnp.ones((2, 5, 5, 4)), jnp.ones((3, 4, 3, 3))
-    program = jax.make_jaxpr(jax.grad(lambda w: cpu.slide_by_parts(x, w, window).sum()))(weight)
-    assert str(program).count("conv_general_dilated[") <= 2
+    for found, expected in zip(results(cpu.slide_on_cpu), results(slide), strict=True):
+        close(found, expected, rtol=1e-3, atol=5e-2)
 
 
 @pytest.mark.parametrize(
     ("weight", "window", "way"),
     [
         ((8, 4, 1, 1), sliding(), "slide_pointwise"),
+        ((8, 4, 1, 1), sliding(2), "slide_pointwise"),
         ((4, 1, 3, 3), sliding(groups=4), "slide_depthwise"),
-        ((8, 4, 3, 3), sliding(), "slide_by_parts"),
-        ((8, 2, 3, 3), sliding(groups=2), "slide"),
-        ((8, 4, 1, 1), sliding(pads=1), "slide_by_parts"),
+        ((4, 1, 3, 3), sliding(groups=4, layout="NCHW"), "slide_depthwise"),
+        ((8, 4, 3, 3), sliding(), "slide_dense"),
+        ((8, 4, 1, 1), sliding(pads=1), "slide_dense"),
+        ((8, 4, 3, 3), sliding(layout="NCHW"), "slide_channels_last"),
+        ((8, 2, 3, 3), sliding(groups=2), "slide_groups"),
+        ((8, 2, 3, 3), sliding(groups=2, spread=2), "slide_groups"),
+        ((8, 4, 3, 3), sliding(spread=2), "slide_phases"),
+        ((8, 4, 3, 3), sliding(spread=2, dilation=2), "slide"),
+        ((8, 4, 3, 3), sliding(3), "slide_patches"),
+        ((8, 4, 3, 3), sliding(3, 1), "slide_dense"),
+        ((8, 4, 3, 3, 3), sliding(layout="NDHWC"), "slide_planes"),
+        ((8, 4, 3), sliding(layout="NWC"), "slide_dense"),
     ],
 )
 def test_the_way_is_chosen_by_shapes(monkeypatch, weight, window, way):
     taken = []
-    for name in ("slide_pointwise", "slide_depthwise", "slide_by_parts", "slide"):
-        monkeypatch.setattr(cpu, name, lambda *args, name=name: taken.append(name))
-    cpu.slide_on_cpu(jnp.ones((2, 6, 6, 4)), jnp.ones(weight), window)
+    for name in dir(cpu):
+        if name.startswith("slide") and name not in ("slide_on_cpu", "sliding"):
+            monkeypatch.setattr(cpu, name, lambda *args, name=name: taken.append(name))
+    cpu.slide_on_cpu(jnp.ones((2, *(4,) * (len(weight) - 1))), jnp.ones(weight), window)
     assert taken == [way]
 
 
 @pytest.mark.parametrize(
-    ("shape", "weight", "window", "forward", "to_input", "to_weight"),
-    [
-        ((4, 32, 32, 64), (64, 64, 3, 3), sliding(1, 1), True, True, True),
-        ((4, 32, 32, 64), (64, 64, 3, 3), sliding(1, 1, layout="NCHW"), False, False, False),
-        ((4, 32, 32, 64), (64, 64, 3, 3), sliding(2, 1), False, False, False),
-        ((4, 32, 32, 64), (64, 64, 3, 3), sliding(), False, False, True),
-        ((4, 32, 32, 64), (64, 64, 5, 5), sliding(1, 2), True, True, False),
-        ((4, 7, 7, 64), (64, 64, 3, 3), sliding(1, 1), True, True, False),
-        ((4, 32, 128, 64), (64, 64, 3, 3), sliding(1, 1), False, False, True),
-        ((4, 32, 128, 32), (64, 32, 3, 3), sliding(1, 1), True, True, True),
-        ((4, 32, 192, 64), (32, 64, 3, 3), sliding(1, 1), False, True, True),
-        ((4, 32, 32, 64), (128, 64, 3, 3), sliding(1, 1), False, True, False),
-        ((4, 32, 32, 3), (64, 3, 3, 3), sliding(1, 1), False, True, False),
-        ((0, 32, 32, 64), (64, 64, 3, 3), sliding(1, 1), True, True, False),
-        ((4, 32, 64), (64, 64, 3), sliding(1, 1, layout="NWC"), False, False, False),
-    ],
+    ("channels", "groups", "parts"),
+    [(64, 4, 4), (256, 32, 16), (8, 4, 1), (96, 3, 3), (60, 6, 3), (2048, 64, 32)],
 )
-def test_few_channels_get_all_threads(
-    monkeypatch, shape, weight, window, forward, to_input, to_weight
+def test_groups_are_convolved_by_sixteen_channels_in_at_most_32_parts(
+    monkeypatch, channels, groups, parts
 ):
-    monkeypatch.setattr(cpu, "_THREADS", 2)
-    for dtype in (jnp.float32, jnp.bfloat16):
-        x, w = jax.ShapeDtypeStruct(shape, dtype), jax.ShapeDtypeStruct(weight, dtype)
-        found = [
-            chosen(x, w, window)
-            for chosen in (
-                cpu.is_left_to_one_thread,
-                cpu.transpose_is_left_to_one_thread,
-                cpu.turns_are_worth_it,
-            )
-        ]
-        narrow = dtype == jnp.bfloat16
-        assert found == [chosen and not narrow for chosen in (forward, to_input, to_weight)]
+    taken = []
+    monkeypatch.setattr(cpu, "slide_dense", lambda x, *args: taken.append(x.shape[-1]) or x)
+    x, weight = jnp.ones((1, 3, 3, channels)), jnp.ones((channels, channels // groups, 3, 3))
+    cpu.slide_groups(x, weight, sliding(groups=groups))
+    assert taken == [channels // parts] * parts
 
 
-@given(
-    images=st.integers(1, 3),
-    size=st.tuples(st.integers(1, 5), st.integers(1, 5)),
-    kernel=st.tuples(st.integers(1, 3), st.integers(1, 4)),
-    rows=st.tuples(st.integers(0, 2), st.integers(0, 2)),
-    columns=st.tuples(st.integers(-1, 4), st.integers(-1, 4)),
-    dilation=st.integers(1, 2),
-)
-@settings(max_examples=60, deadline=None)
-def test_images_side_by_side_do_not_see_each_other(images, size, kernel, rows, columns, dilation):
-    window = Sliding((1, 1), (rows, columns), (dilation,) * 2, (1, 1), 1, "NHWC")
-    reach = [(k - 1) * dilation for k in kernel]
-    assume(all(n + sum(p) > r for n, p, r in zip(size, window.pads, reach, strict=True)))
-    rng = np.random.default_rng(0)
-    x = jnp.asarray(rng.normal(size=(2 * images, *size, 2)), "float32")
-    weight = jnp.asarray(rng.normal(size=(3, 2, *kernel)), "float32")
-    assume(cpu._keeps_images_apart(weight, window))
-    found = cpu.slide_strips(x, weight, window, images)
-    close(found, slide(x, weight, window), rtol=1e-4, atol=1e-4)
+def test_what_is_between_groups_has_no_derivative():
+    """A weight that is not finite spoils its own group alone."""
+    x, weight = arrays((1, 4, 4, 4), (4, 2, 3, 3))
+    y = cpu.slide_on_cpu(x, weight.at[0].set(jnp.nan), sliding(groups=2))
+    np.testing.assert_array_equal(jnp.isnan(y).all((0, 1, 2)), [True, False, False, False])
+    assert not jnp.isnan(y[..., 1:]).any()
 
 
 @pytest.mark.parametrize(
-    ("threads", "shape", "weight", "window", "images"),
+    ("shape", "weight", "window"),
     [
-        (2, (32, 32, 32, 64), (64, 64, 3, 3), sliding(1, 1), 4),
-        (2, (30, 32, 32, 64), (64, 64, 3, 3), sliding(1, 1), 5),
-        (4, (32, 32, 32, 64), (64, 64, 3, 3), sliding(1, 1), 8),
-        (2, (32, 16, 16, 64), (64, 64, 3, 3), sliding(1, 1), 8),
-        (1, (32, 32, 32, 64), (64, 64, 3, 3), sliding(1, 1), 1),
-        (2, (31, 32, 32, 64), (64, 64, 3, 3), sliding(1, 1), 1),  # No divisor.
-        (2, (2, 32, 32, 64), (64, 64, 3, 3), sliding(1, 1), 1),
-        (2, (32, 56, 56, 64), (64, 64, 3, 3), sliding(1, 1), 1),  # A strip would be too large.
-        (2, (32, 32, 32, 32), (64, 32, 3, 3), sliding(1, 1), 1),  # Few channels.
-        (2, (32, 32, 32, 64), (32, 64, 3, 3), sliding(1, 1), 1),
-        (2, (32, 32, 32, 64), (128, 64, 3, 3), sliding(1, 1), 1),  # So many use all threads.
-        (2, (32, 32, 32, 64), (64, 64, 3, 3), sliding(1, 3), 1),  # Sees two.
-        (2, (32, 64, 64), (64, 64, 3), sliding(1, 1, layout="NWC"), 1),
+        ("b, 6, 6, 4", (4, 2, 3, 3), sliding(groups=2)),
+        ("b, 6, 6, 4", (4, 4, 3, 3), sliding(spread=2)),
+        ("b, 6, 6, 4", (4, 4, 3, 3), sliding(3)),
+        ("b, 5, 5, 5, 4", (4, 4, 3, 3, 3), sliding(layout="NDHWC")),
+        ("b, 4, h, h", (4, 4, 3, 3), sliding(1, 1, layout="NCHW")),
+        ("b, h, h, 4", (4, 4, 3, 3), sliding(pads=1, spread=2)),
+        ("b, h, h, h, 4", (4, 4, 3, 3, 3), sliding(1, 1, layout="NDHWC")),
     ],
 )
-def test_small_images_lie_side_by_side(monkeypatch, threads, shape, weight, window, images):
-    monkeypatch.setattr(cpu, "_THREADS", threads)
-    x, w = jax.ShapeDtypeStruct(shape, jnp.float32), jax.ShapeDtypeStruct(weight, jnp.float32)
-    assert cpu.images_in_a_strip(x, w, window) == images
-
-
-@pytest.mark.parametrize("channels", [1, 64])
-def test_several_devices_may_have_parts_of_the_batch(monkeypatch, channels):
-    x, weight = jnp.ones((8, 16, 16, channels)), jnp.ones((64, channels, 3, 3))
-
-    def program(way):
-        energy = lambda x, w: way(x, w, sliding(1, 1)).sum()  # noqa: E731
-        return str(jax.make_jaxpr(jax.grad(energy, (0, 1)))(x, weight))
-
-    assert program(cpu.slide_on_cpu) != program(slide)
-    monkeypatch.setattr(jax, "device_count", lambda: 4)
-    assert program(cpu.slide_on_cpu) == program(slide)
+def test_sizes_may_be_symbols(shape, weight, window):
+    x, w = jnp.ones([int(n) if n.isdigit() else 6 for n in shape.split(", ")]), jnp.ones(weight)
+    constraints = ["h >= 3"] if "h" in shape else []
+    symbols = export.symbolic_shape(shape, constraints=constraints)
+    compute = jax.jit(lambda x: cpu.slide_on_cpu(x, w, window))
+    program = export.export(compute)(jax.ShapeDtypeStruct(symbols, x.dtype))
+    close(program.call(x), slide(x, w, window), rtol=1e-4, atol=1e-4)

@@ -1,9 +1,13 @@
 """Convolution on CPUs: other ways to the same numbers, where XLA's own way is slow.
 
-`slide_on_cpu` computes what `sliding.slide` computes. Which way it takes is known when it is
-traced: it depends on shapes, on the dtype, on how the window slides (the layout is a part of that),
-and on how many devices there are. All ways work under every transformation, in forward and in
-reverse mode, and can be differentiated as often as one likes.
+`slide_on_cpu` computes what `sliding.slide` computes, by bringing a convolution to simpler ones:
+channels come last, groups become dense convolutions of a few groups each, the zeros between cells
+give way to one convolution for each phase of the output, and volumes become images. What is left
+is a dense convolution, see `convolution_parts.py`.
+
+Which way is taken is known when it is traced: it depends on shapes, on the dtype, on how the window
+slides (the layout is a part of that), and on how many devices there are. All ways work under every
+transformation, in forward and in reverse mode, and can be differentiated as often as one likes.
 
 The thresholds were measured with jax 0.10.2 on two cores in float32, ways in turns in one process,
 the fastest of 5 to 15 rounds. Ratios of the time of `slide` to that of the other way:
@@ -13,54 +17,39 @@ the fastest of 5 to 15 rounds. Ratios of the time of `slide` to that of the othe
 | 32×32×32×64, 1×1, 128: `slide_pointwise` | 1.7 | 1.6 | 2.4 |
 | 32×16×16×64, 3×3, depthwise: `slide_depthwise` | 10 | 9 | 2.3 |
 | 8×56×56×96, 3×3, stride 2, depthwise | 8.7 | 34 | 1.4 |
-| 256×28×28×1, 5×5, 6: `slide_rows` | 3.1 | 12 | 2.2 |
-| 256×14×14×6, 5×5, 16: `slide_rows` | 0.9 | 1.5 | 0.8 |
-| 32×32×32×3, 3×3, 32: `slide_rows` | 0.6 | 0.2 | 0.6 |
+| 16×16×16×64, 4×4, transposed, stride 2, 32: `slide_phases` | 1.3 | 1.2 | 18 |
+| 16×16×16×64, 2×2, transposed, stride 2, 64 | 1.7 | 1.6 | 21 |
+| 4×8×8×8×32, 4×4×4, transposed, stride 2, 16 | 140 | 84 | 77 |
+| 16×224×224×3, 16×16, stride 16, 192: `slide_patches` | 1.0 | 18 | 1.8 |
+| 4×16×16×16×16, 3×3×3, 32: `slide_planes` | 4.6 | 7.9 | 5.4 |
+| 4×16×16×16×16, 3×3×3, stride 2, 32 | 3.1 | 84 | 8.0 |
+| 2×24×24×24×64, 3×3×3, 64 | 3.2 | 3.5 | 3.3 |
 
-| stride 1, same size | `slide_overhanging` | transpose of `slide_lengthened` | `slide_in_turns` |
-| --- | --- | --- | --- |
-| 32×32×32×64, 3×3, 64 | 1.5 | 1.5 | 1.7 |
-| 8×56×56×64, 3×3, 64 | 1.5 | | |
-| 32×16×16×64, 3×3, 96 | 1.7 | | |
-| 8×32×32×64, 5×5, 64 | 1.7 | | |
-| 8×28×28×128, 3×3, 128 | 1.0 | | |
-| 8×32×128×64, 3×3, 64 | 0.7 | | |
-| 32×32×32×3, 3×3, 64 | 0.6 | | |
-
-| small images: `slide_strips` against `slide_overhanging` | forward | forward, both gradients |
+| input, kernel, groups | `slide_groups`, forward | with both gradients |
 | --- | --- | --- |
-| 32×32×32×64, 3×3, 64 | 1.2 | 1.1 |
-| 32×16×16×64, 3×3, 64 | 1.0 | 1.1 |
-| 64×14×14×64, 3×3, 64 | 1.1 | 1.05 |
-| 128×32×32×32, 3×3, 32 | 0.7 | 1.0 |
-| eight layers of the first row with BatchNorm | | 1.1 |
+| 16×32×32×64, 3×3, 4 | 12 | 60 |
+| 16×14×14×256, 3×3, 32 | 5.6 | 260 |
+| 16×28×28×128, 3×3, 32 | 14 | 260 |
 
-| gradient of weight in pieces: `slide_pieces` | 2 pieces | 4 pieces | 8 pieces |
-| --- | --- | --- | --- |
-| 256×28×28×1, 5×5, 6 | 1.8 | 2.2 | 2.5 |
-| 128×16×16×16, 3×3, 32 | 1.0 | 1.1 | 2.2 |
-| 32×32×32×3, 3×3, 64 | 0.5 | 0.8 | 0.7 |
-| 32×32×32×16, 3×3, 16 | 0.8 | 0.8 | 0.3 |
-| 32×32×32×64, 3×3, 64 | 0.8 | 1.1 | 1.2 |
-| 32×16×16×128, 3×3, 128 | 1.2 | 1.4 | 1.2 |
-| 32×8×8×256, 3×3, 256 | 1.2 | 1.1 | 0.6 |
-| 8×56×56×64, 3×3, stride 2, 128 | 0.6 | 0.8 | 1.0 |
+| channels first, input, kernel, outputs | `slide_channels_last`, forward | with both gradients |
+| --- | --- | --- |
+| 32×64×32×32, 3×3, 64 | 1.6 | 2.0 |
+| 32×64×32×32, 1×1, 128 | 1.7 | 5.6 |
+| 32×128×16×16, 3×3, 128 | 1.0 | 1.0 |
+| 16×3×64×64, 7×7, stride 2, 64 | 1.0 | 1.1 |
+| 32×64×16×16, 3×3, depthwise | 0.4 | 0.2 |
 """
 
 from __future__ import annotations
 
 import dataclasses
-import functools
+import itertools
 import math
-import os
-from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jax.custom_derivatives import SymbolicZero
 
+from ansatz.nn.convolution_parts import slide_dense
 from ansatz.nn.shifted import padded, shifted
 from ansatz.nn.sizes import are_numbers
 from ansatz.nn.sliding import Sliding, slide
@@ -69,25 +58,22 @@ from ansatz.nn.spatial import extents, places, spatial_axes, spatial_sizes
 
 def slide_on_cpu(x: jax.Array, weight: jax.Array, sliding: Sliding) -> jax.Array:
     """The sum of products of `sliding.slide`, computed in the way that is fast on CPUs."""
-    if is_pointwise(weight, sliding):
-        return slide_pointwise(x, weight, sliding)
     if is_depthwise(weight, sliding):
         return slide_depthwise(x, weight, sliding)
-    if sliding.groups == 1 and all(spread == 1 for spread in sliding.spread) and is_for_parts(x):
-        images = images_in_a_strip(x, weight, sliding)
-        if images > 1:
-            return slide_strips(x, weight, sliding, images)
-        return slide_by_parts(x, weight, sliding)
-    return slide(x, weight, sliding)
-
-
-def is_for_parts(x: jax.Array) -> bool:
-    """Whether `slide_by_parts` can weigh its ways, and none of them may do harm.
-
-    `jax.export` has sizes that are symbols, which compare with no number. And where there are
-    several devices, the batch may be divided among them: pieces of it would be sent around.
-    """
-    return are_numbers(*x.shape[1:]) and jax.device_count() == 1
+    if not sliding.channels_last:
+        return slide_channels_last(x, weight, sliding)
+    if sliding.groups > 1:
+        return slide_groups(x, weight, sliding)
+    if any(spread > 1 for spread in sliding.spread):
+        way = slide_phases if has_phases(x, sliding) else slide
+        return way(x, weight, sliding)
+    if is_pointwise(weight, sliding):
+        return slide_pointwise(x, weight, sliding)
+    if has_patches(x, weight, sliding):
+        return slide_patches(x, weight, sliding)
+    if weight.ndim == 5 and are_numbers(*x.shape[1:]):
+        return slide_planes(x, weight, sliding)
+    return slide_dense(x, weight, sliding)
 
 
 # -- one cell ------------------------------------------------------------------------------------
@@ -95,13 +81,7 @@ def is_for_parts(x: jax.Array) -> bool:
 
 def is_pointwise(weight: jax.Array, sliding: Sliding) -> bool:
     """Whether each output sees one cell, so that the convolution is a product of matrices."""
-    return (
-        math.prod(weight.shape[2:]) == 1
-        and sliding.groups == 1
-        and sliding.channels_last
-        and not any(map(any, sliding.pads))
-        and all(spread == 1 for spread in sliding.spread)
-    )
+    return math.prod(weight.shape[2:]) == 1 and not any(map(any, sliding.pads))
 
 
 def slide_pointwise(x: jax.Array, weight: jax.Array, sliding: Sliding) -> jax.Array:
@@ -110,6 +90,37 @@ def slide_pointwise(x: jax.Array, weight: jax.Array, sliding: Sliding) -> jax.Ar
     x = x[steps]
     y = x.reshape(math.prod(x.shape[:-1]), x.shape[-1]) @ weight.reshape(weight.shape[:2]).T
     return y.reshape(*x.shape[:-1], weight.shape[0])
+
+
+# -- patches -------------------------------------------------------------------------------------
+
+
+def has_patches(x: jax.Array, weight: jax.Array, sliding: Sliding) -> bool:
+    """Whether each cell is seen once, as by the first layer of a vision transformer."""
+    return (
+        are_numbers(*x.shape[1:])
+        and weight.shape[2:] == sliding.stride
+        and not any(map(any, sliding.pads))
+        and all(dilation == 1 for dilation in sliding.dilation)
+    )
+
+
+def slide_patches(x: jax.Array, weight: jax.Array, sliding: Sliding) -> jax.Array:
+    """The product of the patches, as rows, with the weight as a matrix."""
+    size, axes = sliding.stride, len(sliding.stride)
+    lengths = spatial_sizes(x, sliding.layout)
+    counts = places("a convolution", lengths, size, size, sliding.pads)
+    used = [count * s for count, s in zip(counts, size, strict=True)]
+    x = jax.lax.slice(x, [0] * x.ndim, (x.shape[0], *used, x.shape[-1]))
+    apart = itertools.chain.from_iterable(zip(counts, size, strict=True))
+    x = x.reshape(x.shape[0], *apart, x.shape[-1])
+    across = range(1, 1 + 2 * axes, 2)
+    x = x.transpose(0, *across, *(axis + 1 for axis in across), 1 + 2 * axes)
+    x = x.reshape(x.shape[0], *counts, -1)
+    cells = jnp.moveaxis(weight, 1, -1).reshape(weight.shape[0], -1)
+    ones = (1,) * axes
+    alone = dataclasses.replace(sliding, stride=ones)
+    return slide_pointwise(x, cells.reshape(*cells.shape, *ones), alone)
 
 
 # -- one channel in each group -------------------------------------------------------------------
@@ -148,311 +159,178 @@ def slide_depthwise(x: jax.Array, weight: jax.Array, sliding: Sliding) -> jax.Ar
     return y
 
 
-# -- any convolution, differentiated part by part ------------------------------------------------
+# -- channels first ------------------------------------------------------------------------------
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
-def slide_by_parts(x: jax.Array, weight: jax.Array, sliding: Sliding) -> jax.Array:
-    """A convolution whose two derivatives are computed each in its own way.
+def slide_channels_last(x: jax.Array, weight: jax.Array, sliding: Sliding) -> jax.Array:
+    """The convolution with the channels brought to the end, and back.
 
-    The tangent is the same sum of products of `(dx, weight)` plus that of `(x, dweight)`, so each
-    of the two may be written in any way that has a fast transpose. Since the rule is made of
-    ordinary functions, higher derivatives and forward mode hold.
+    XLA would do so as well, after it has chosen its way for channels that come first.
     """
-    if x.shape[-1] == 1 and bands_are_small(x, weight, sliding):
-        return slide_rows(x, weight, sliding)
-    if is_left_to_one_thread(x, weight, sliding):
-        return slide_overhanging(x, weight, sliding)
-    return slide(x, weight, sliding)
+    first = sliding.layout
+    last = dataclasses.replace(sliding, layout=f"N{first[2:]}C")
+    return jnp.moveaxis(slide_on_cpu(jnp.moveaxis(x, 1, -1), weight, last), -1, 1)
 
 
-def _derivative(
-    sliding: Sliding, primals: tuple[jax.Array, jax.Array], tangents: tuple[Any, Any]
-) -> tuple[jax.Array, Any]:
-    x, weight = primals
-    dx, dweight = tangents
-    y = slide_by_parts(x, weight, sliding)
-    parts = []
-    if not isinstance(dx, SymbolicZero):
-        parts.append(_way_back_to_input(x, weight, sliding)(dx, weight, sliding))
-    if not isinstance(dweight, SymbolicZero):
-        parts.append(_way_back_to_weight(x, weight, sliding)(x, dweight, sliding))
-    return y, functools.reduce(jax.lax.add, parts) if parts else jnp.zeros_like(y)
+# -- groups --------------------------------------------------------------------------------------
+
+_CHANNELS_TOGETHER = 16
+"""Dense convolutions of fewer channels take longer than the zeros that groups are joined by."""
+
+_MOST_TOGETHER = 32
+"""More convolutions take long to compile."""
 
 
-slide_by_parts.defjvp(_derivative, symbolic_zeros=True)
-
-
-def _way_back_to_input(
-    x: jax.Array, weight: jax.Array, sliding: Sliding
-) -> Callable[[jax.Array, jax.Array, Sliding], jax.Array]:
-    if bands_are_small(x, weight, sliding):
-        return slide_rows
-    if transpose_is_left_to_one_thread(x, weight, sliding):
-        return slide_lengthened
-    return slide
-
-
-def _way_back_to_weight(
-    x: jax.Array, weight: jax.Array, sliding: Sliding
-) -> Callable[[jax.Array, jax.Array, Sliding], jax.Array]:
-    if not are_numbers(x.shape[0]):
-        return slide
-    return slide_in_turns if turns_are_worth_it(x, weight, sliding) else slide_pieces
-
-
-# -- all threads for few channels ----------------------------------------------------------------
-#
-# XLA hands convolutions in two dimensions to YNNPACK, which takes one thread for those with few
-# output channels on images that are not wide, and leaves what it has no kernel for to Eigen, which
-# takes all threads. An output longer than the input is such a case (`IsConvolutionOpSupportedByYnn`
-# in XLA's `backends/cpu/ynn_support.cc`). One row more costs far less than the second thread gains.
-
-_ALL_THREADS = 128
-"""With so many output channels, all threads have something to do."""
-
-_THREADS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _columns_for_a_thread(inputs: int, outputs: int) -> int:
-    """How many places of a row YNNPACK gives to a thread, measured for 16 to 128 channels."""
-    return max(_FEWEST_COLUMNS, 2**18 // max(1, inputs * min(inputs, outputs)))
-
-
-_FEWEST_COLUMNS = 64
-
-
-def is_left_to_one_thread(x: jax.Array, weight: jax.Array, sliding: Sliding) -> bool:
-    """Whether `slide_overhanging` is faster, because `slide` leaves threads idle."""
-    outputs, inputs = weight.shape[:2]
-    return _has_rows_to_add(x, weight, sliding) and _takes_one_thread(x, inputs, outputs)
-
-
-def transpose_is_left_to_one_thread(x: jax.Array, weight: jax.Array, sliding: Sliding) -> bool:
-    """Whether the transpose of `slide_lengthened` is faster than that of `slide`."""
-    outputs, inputs = weight.shape[:2]
-    return _has_rows_to_add(x, weight, sliding) and _takes_one_thread(x, outputs, inputs)
-
-
-def _takes_one_thread(x: jax.Array, inputs: int, outputs: int) -> bool:
-    return (
-        _THREADS > 1
-        and x.dtype == jnp.float32
-        and inputs >= 16
-        and max(inputs, outputs) > 16
-        and outputs < _ALL_THREADS
-        and x.shape[2] < 0.75 * _THREADS * _columns_for_a_thread(inputs, outputs)
+def slide_groups(x: jax.Array, weight: jax.Array, sliding: Sliding) -> jax.Array:
+    """Dense convolutions of some groups each, with zeros in the weight between groups."""
+    groups, inputs, outputs = sliding.groups, x.shape[-1], weight.shape[0]
+    fewest = min(inputs, outputs)
+    parts = max(
+        n
+        for n in range(1, min(groups, _MOST_TOGETHER) + 1)
+        if groups % n == 0 and (n == 1 or fewest >= n * _CHANNELS_TOGETHER)
     )
+    dense = dataclasses.replace(sliding, groups=1)
+    ys = [
+        slide_on_cpu(of_part, _as_dense(weights, groups // parts), dense)
+        for of_part, weights in zip(
+            jnp.split(x, parts, axis=-1), jnp.split(weight, parts), strict=True
+        )
+    ]
+    return ys[0] if parts == 1 else jnp.concatenate(ys, axis=-1)
 
 
-def _has_rows_to_add(x: jax.Array, weight: jax.Array, sliding: Sliding) -> bool:
-    """Whether the output is as high as the input, so that one row more makes it higher."""
-    if sliding.layout != "NHWC" or sliding.stride != (1, 1):
-        return False
-    return sum(sliding.pads[0]) == (weight.shape[2] - 1) * sliding.dilation[0]
+def _as_dense(weight: jax.Array, groups: int) -> jax.Array:
+    """The weight `(out, in, …)` of one group that does what `(out, in / groups, …)` does."""
+    outputs, inputs, *kernel = weight.shape
+    apart = weight.reshape(groups, outputs // groups, 1, inputs, *kernel)
+    own = jnp.eye(groups, dtype=bool).reshape(groups, 1, groups, 1, *(1 for _ in kernel))
+    dense = jnp.where(own, apart, jnp.zeros((), weight.dtype))
+    return dense.reshape(outputs, groups * inputs, *kernel)
 
 
-def slide_overhanging(x: jax.Array, weight: jax.Array, sliding: Sliding) -> jax.Array:
-    """The convolution with one row more after the last, which is cut off again."""
-    y = slide(x, weight, _with_rows_after(sliding, 1))
-    return jax.lax.slice_in_dim(y, 0, -1, axis=1)
+# -- zeros between the cells ---------------------------------------------------------------------
 
 
-def slide_lengthened(x: jax.Array, weight: jax.Array, sliding: Sliding) -> jax.Array:
-    """The convolution whose first row of padding after the input is made a part of the input.
+@dataclasses.dataclass(frozen=True, slots=True)
+class Phase:
+    """Neighbouring places of the output that see the same cells, along one axis.
 
-    Its transpose is a convolution with one row more, which is cut off again.
+    The input has `spread - 1` zeros between its cells. Whether a cell of the window meets a zero
+    depends on the place only by its remainder, so all places of one remainder are a convolution
+    without zeros, with every `spread`-th cell of the window.
+
+    Attributes:
+        count: how many remainders follow each other here.
+        before: how many cells are added before the input.
+        first: the first cell of the window that the last of the remainders uses.
+        cells: how many cells each of them uses.
     """
-    x = jax.lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), (0, 1, 0), (0, 0, 0), (0, 0, 0)])
-    return slide(x, weight, _with_rows_after(sliding, -1))
+
+    count: int
+    before: int
+    first: int
+    cells: int
 
 
-def _with_rows_after(sliding: Sliding, more: int) -> Sliding:
-    (before, after), columns = sliding.pads
-    return dataclasses.replace(sliding, pads=((before, after + more), columns))
+def phases_along(size: int, before: int, spread: int) -> list[Phase]:
+    """All remainders from 0 on, those that see the same cells together."""
+    found: list[Phase] = []
+    for remainder in range(spread):
+        shift, first = divmod(before - remainder, spread)
+        cells = max(0, -(-(size - first) // spread))
+        if found and (found[-1].before, found[-1].cells) == (shift, cells):
+            found[-1] = Phase(found[-1].count + 1, shift, first, cells)
+        else:
+            found.append(Phase(1, shift, first, cells))
+    return found
 
 
-# -- small images --------------------------------------------------------------------------------
+def has_phases(x: jax.Array, sliding: Sliding) -> bool:
+    """Whether `slide_phases` can take it: as transposed convolutions have it."""
+    ones = (1,) * len(sliding.spread)
+    return are_numbers(*x.shape[1:]) and sliding.stride == ones and sliding.dilation == ones
 
 
-def images_in_a_strip(x: jax.Array, weight: jax.Array, sliding: Sliding) -> int:
-    """How many images `slide_strips` should put side by side; 1 where it is not worth it.
+def slide_phases(x: jax.Array, weight: jax.Array, sliding: Sliding) -> jax.Array:
+    """One convolution for each phase of the output, without the zeros between the cells."""
+    axes, size, spread = len(sliding.spread), weight.shape[2:], sliding.spread
+    lengths = spatial_sizes(x, sliding.layout)
+    spaced = tuple((n - 1) * s + 1 for n, s in zip(lengths, spread, strict=True))
+    counts = places("a convolution", spaced, size, sliding.stride, sliding.pads)
+    wide = [-(-count // s) for count, s in zip(counts, spread, strict=True)]
+    phases = [
+        phases_along(k, before, s)
+        for k, (before, _), s in zip(size, sliding.pads, spread, strict=True)
+    ]
 
-    Rows shall be wide enough for all threads, and a strip not too large for `slide_in_turns`.
-    """
-    if not (
-        weight.ndim == 4
-        and are_numbers(x.shape[0])
-        and is_left_to_one_thread(x, weight, sliding)
-        and turns_are_worth_it(x, weight, sliding)
-        and _columns_for_a_thread(*weight.shape[:2]) == _FEWEST_COLUMNS
-        and _columns_for_a_thread(*weight.shape[1::-1]) == _FEWEST_COLUMNS
-        and _keeps_images_apart(weight, sliding)
-    ):
-        return 1
-    width = x.shape[2] + max(sliding.pads[1])
-    fewest = -(-_THREADS * _FEWEST_COLUMNS // width)
-    most = _THREADS * _STRIP // (width * x.shape[1])
-    return next((n for n in range(fewest, most + 1) if x.shape[0] % n == 0), 1)
+    def one(chosen: tuple[Phase, ...]) -> jax.Array:
+        shape = (x.shape[0], *wide, *(phase.count for phase in chosen), weight.shape[0])
+        if not all(phase.cells for phase in chosen):
+            return jnp.zeros(shape, x.dtype)
+        pads = tuple(
+            (phase.before, w - n - phase.before + phase.cells - 1)
+            for phase, w, n in zip(chosen, wide, lengths, strict=True)
+        )
+        ones = (1,) * axes
+        window = dataclasses.replace(sliding, pads=pads, spread=ones)
+        return slide_on_cpu(x, _weight_of(weight, chosen, spread), window).reshape(shape)
 
+    def joined(chosen: tuple[Phase, ...]) -> jax.Array:
+        axis = len(chosen)
+        if axis == axes:
+            return one(chosen)
+        ys = [joined((*chosen, phase)) for phase in phases[axis]]
+        return ys[0] if len(ys) == 1 else jnp.concatenate(ys, axis=1 + axes + axis)
 
-_STRIP = 3072
-"""How many cells a strip may have for each thread; larger ones do not stay in the cache."""
-
-
-def _keeps_images_apart(weight: jax.Array, sliding: Sliding) -> bool:
-    """Whether no window of a strip that counts sees two images across their padding."""
-    (before, after), reach = sliding.pads[1], _reach(weight, sliding)
-    return 0 <= before <= reach and after >= 0 and min(before, after) <= reach
-
-
-def _reach(weight: jax.Array, sliding: Sliding) -> int:
-    """How many places lie between the first and the last cell of the window in a row."""
-    return extents(weight.shape[2:], sliding.dilation)[1] - 1
-
-
-def slide_strips(x: jax.Array, weight: jax.Array, sliding: Sliding, images: int) -> jax.Array:
-    """The convolution of strips: images side by side, with padding between them.
-
-    What comes out between the images is cut off. Putting them side by side and apart again is a
-    part of the loops before and after, in most networks: it costs little.
-    """
-    batch, height, width, channels = x.shape
-    (before, after), reach = sliding.pads[1], _reach(weight, sliding)
-    gap, right = max(before, after), width + before + after - reach
-    strips = x.reshape(batch // images, images, height, width, channels).swapaxes(1, 2)
-    strips = padded(strips, (3,), ((0, gap),), 0)
-    strips = strips.reshape(batch // images, height, images * (width + gap), channels)
-    along = dataclasses.replace(sliding, pads=(sliding.pads[0], (before, reach - before)))
-    y = slide_by_parts(strips, weight, along)
-    down, outputs = y.shape[1], y.shape[3]
-    y = y.reshape(batch // images, down, images, width + gap, outputs)
-    y = jax.lax.slice_in_dim(y, 0, right, axis=3).swapaxes(1, 2)
-    return y.reshape(batch, down, right, outputs)
+    y = joined(())
+    pairs = itertools.chain.from_iterable((1 + i, 1 + axes + i) for i in range(axes))
+    y = y.transpose(0, *pairs, 1 + 2 * axes)
+    y = y.reshape(x.shape[0], *(w * s for w, s in zip(wide, spread, strict=True)), weight.shape[0])
+    return jax.lax.slice(y, [0] * y.ndim, (x.shape[0], *counts, weight.shape[0]))
 
 
-# -- the gradient of the weight ------------------------------------------------------------------
+def _weight_of(weight: jax.Array, chosen: tuple[Phase, ...], spread: tuple[int, ...]) -> jax.Array:
+    """The cells that some phases use: shape `(phases · out, in, *cells)`."""
+    axes = len(chosen)
+    for i, (phase, s) in enumerate(zip(chosen, spread, strict=True)):
+        # Rows of `spread` cells: the columns are remainders, the first of them is the last phase.
+        axis = 2 + 2 * i
+        start, stop = phase.first, phase.first + phase.cells * s
+        weight = padded(weight, (axis,), ((-start, stop - weight.shape[axis]),), 0)
+        shape = weight.shape
+        weight = weight.reshape(*shape[:axis], phase.cells, s, *shape[axis + 1 :])
+        weight = jax.lax.slice_in_dim(weight, 0, phase.count, axis=axis + 1)
+        weight = jnp.flip(weight, axis + 1)
+    counts = [3 + 2 * i for i in range(axes)]
+    cells = [2 + 2 * i for i in range(axes)]
+    weight = weight.transpose(*counts, 0, 1, *cells)
+    return weight.reshape(-1, *weight.shape[axes + 1 :])
 
 
-def slide_pieces(x: jax.Array, weight: jax.Array, sliding: Sliding) -> jax.Array:
-    """The convolution of pieces of the batch, whose transpose is a sum of small convolutions."""
-    pieces = math.gcd(x.shape[0], _wanted_pieces(x, weight, sliding))
-    if pieces <= 1:
-        return slide(x, weight, sliding)
-    return jnp.concatenate([slide(piece, weight, sliding) for piece in jnp.split(x, pieces)])
+# -- volumes -------------------------------------------------------------------------------------
+
+_CHANNELS_SIDE_BY_SIDE = 128
+"""More channels than these are convolved plane by plane: to copy them takes longer."""
 
 
-def _wanted_pieces(x: jax.Array, weight: jax.Array, sliding: Sliding) -> int:
-    channels = weight.shape[1]
-    cells = math.prod(spatial_sizes(x, sliding.layout))
-    if x.shape[0] >= 128 and (channels == 1 or cells <= 256):
-        return 8
-    return 4 if channels >= 32 and all(s == 1 for s in sliding.stride) else 1
-
-
-def turns_are_worth_it(x: jax.Array, weight: jax.Array, sliding: Sliding) -> bool:
-    """Whether the transpose of `slide_in_turns` is faster than that of `slide_pieces`.
-
-    With fewer channels there is too little to multiply; with more outputs YNNPACK takes all
-    threads; and of a high window on a low image much of the product would be cut off.
-    """
-    outputs, inputs, *size = weight.shape
-    return (
-        x.dtype == jnp.float32
-        and sliding.layout == "NHWC"
-        and sliding.stride == (1, 1)
-        and min(outputs, inputs) >= 32
-        and outputs < _ALL_THREADS
-        and size[0] <= 3
-        and x.shape[1] >= 14
-        and math.prod(x.shape) > 0
-    )
-
-
-_TURN = 4096
-"""About how many cells one turn takes, so that what it holds stays in the cache."""
-
-
-def slide_in_turns(x: jax.Array, weight: jax.Array, sliding: Sliding) -> jax.Array:
-    """A loop over pieces of the batch, with one product of matrices in each turn.
-
-    The matrix of a piece has a row for each cell, with the cells beside it that a window sees; it
-    is multiplied by the rows of the window side by side, and the products of rows are added up
-    where they belong. The transpose of that is one product of matrices that adds up over all
-    cells. What a turn holds is used again by the next one: to have the matrices of the whole batch
-    would take longer than their product.
-    """
-    turn = _images_in_a_turn(x)
-
-    # In the backward pass the matrix is made again; kept, it would be as many inputs as the window
-    # is wide. The piece is cut out in the loop: XLA would compute a reshaped `x` a second time.
-    @functools.partial(jax.checkpoint, prevent_cse=False)
-    def one(x: jax.Array, weight: jax.Array, start: jax.Array) -> jax.Array:
-        piece = jax.lax.dynamic_slice_in_dim(x, start, turn)
-        y = _slide_row_products(piece, weight, sliding)
-        return y[0] if turn == 1 else y
-
-    starts = jnp.arange(0, x.shape[0], turn)
-    _, y = jax.lax.scan(lambda _, start: ((), one(x, weight, start)), (), starts)
-    # Where it need not be reshaped, the backward pass has the cotangent once for both gradients.
-    joined: jax.Array = y if turn == 1 else y.reshape(x.shape[0], *y.shape[2:])
-    return joined
-
-
-def _images_in_a_turn(x: jax.Array) -> int:
-    """A divisor of the batch."""
-    wanted = max(1, _TURN // math.prod(x.shape[1:3]))
-    return max(n for n in range(1, min(wanted, x.shape[0]) + 1) if x.shape[0] % n == 0)
-
-
-def _slide_row_products(x: jax.Array, weight: jax.Array, sliding: Sliding) -> jax.Array:
-    x = padded(x, (1, 2), sliding.pads, 0)
-    batch, height, width, channels = x.shape
-    outputs, _, high, wide = weight.shape
-    extent = extents((high, wide), sliding.dilation)
-    down, right = places("a convolution", (height, width), extent, (1, 1), ((0, 0), (0, 0)))
-    steps = shifted(x, (2,), (wide,), (1,), sliding.dilation[1:], (right,))
-    seen = jnp.concatenate([cell for _, cell in steps], axis=3)
-    by_rows = weight.transpose(2, 0, 3, 1).reshape(high * outputs, wide * channels)
-    # Outputs come first, and are brought to their place by a copy of its own: the transpose then
-    # copies the cotangent once, and XLA has a fast product for what follows.
-    seen = seen.reshape(-1, wide * channels)
-    rows = jax.lax.dot_general(by_rows, seen, (((1,), (1,)), ((), ())))
-    rows = rows.reshape(high * outputs, batch, height, right)
-    y = jnp.zeros((), x.dtype)
-    for i, row in enumerate(jnp.split(rows, high)):
-        start = i * sliding.dilation[0]
-        y = y + jax.lax.slice_in_dim(row, start, start + down, axis=2)
-    placed: jax.Array = jax.lax.optimization_barrier(y).transpose(1, 2, 3, 0)
-    return placed
-
-
-# -- few channels --------------------------------------------------------------------------------
-
-
-def bands_are_small(x: jax.Array, weight: jax.Array, sliding: Sliding) -> bool:
-    """Whether `slide_rows` spends little of its time on multiplying with zeros."""
-    if sliding.layout != "NHWC" or sliding.dilation != (1, 1) or weight.shape[1] > 8:
-        return False
-    return x.shape[2] + sum(sliding.pads[1]) <= 7 * weight.shape[3]
-
-
-def slide_rows(x: jax.Array, weight: jax.Array, sliding: Sliding) -> jax.Array:
-    """A product of matrices: the rows of an image that a window sees, with a banded matrix.
-
-    The matrix holds the weight once for each place along the row, and zeros elsewhere.
-    """
-    x = padded(x, (1, 2), sliding.pads, 0)
-    batch, height, width, channels = x.shape
-    outputs, _, high, wide = weight.shape
-    down, right = places(
-        "a convolution", (height, width), (high, wide), sliding.stride, ((0, 0), (0, 0))
-    )
-    seen = np.arange(right) * sliding.stride[1] + np.arange(wide)[:, None]
-    stands = np.arange(width)[None, :, None] == seen[:, None, :]  # (cell, column, place)
-    band = jnp.einsum("ocij,jwp->iwcpo", weight, stands.astype(weight.dtype))
-    band = band.reshape(high * width * channels, right * outputs)
-    steps = shifted(x, (1,), (high,), sliding.stride[:1], (1,), (down,))
-    rows = jnp.concatenate([row for _, row in steps], axis=2)
-    y = rows.reshape(batch * down, high * width * channels) @ band
-    return y.reshape(batch, down, right, outputs)
+def slide_planes(x: jax.Array, weight: jax.Array, sliding: Sliding) -> jax.Array:
+    """A convolution in two dimensions, of planes that hold the channels of all they see."""
+    deep = weight.shape[2]
+    x = padded(x, (1,), sliding.pads[:1], 0)
+    extent = extents((deep,), sliding.dilation[:1])
+    (down,) = places("a convolution", (x.shape[1],), extent, sliding.stride[:1], ((0, 0),))
+    seen = [
+        plane.reshape(x.shape[0] * down, *x.shape[2:])
+        for _, plane in shifted(x, (1,), (deep,), sliding.stride[:1], sliding.dilation[:1], (down,))
+    ]
+    flat = Sliding(sliding.stride[1:], sliding.pads[1:], sliding.dilation[1:], (1, 1), 1, "NHWC")
+    if deep * x.shape[-1] <= _CHANNELS_SIDE_BY_SIDE:
+        outputs, inputs, _, *size = weight.shape
+        by_channel = weight.swapaxes(1, 2).reshape(outputs, deep * inputs, *size)
+        y = slide_on_cpu(jnp.concatenate(seen, axis=-1), by_channel, flat)
+    else:
+        y = slide_on_cpu(seen[0], weight[:, :, 0], flat)
+        for i in range(1, deep):
+            y = y + slide_on_cpu(seen[i], weight[:, :, i], flat)
+    return y.reshape(x.shape[0], down, *y.shape[1:])
