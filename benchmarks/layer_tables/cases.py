@@ -32,8 +32,8 @@ class Case(NamedTuple):
         if self.integers is not None:
             return (rng.integers(0, self.integers, self.shape).astype(np.int32),)
         x = rng.normal(size=self.shape).astype(np.float32)
-        if channels_first and x.ndim == 4:
-            x = np.ascontiguousarray(x.transpose(0, 3, 1, 2))
+        if channels_first and x.ndim > 3:
+            x = np.ascontiguousarray(np.moveaxis(x, -1, 1))
         if self.labels is None:
             return (x,)
         return x, rng.integers(0, self.labels, self.shape[0]).astype(np.int32)
@@ -46,6 +46,9 @@ CASES = {
     "Conv2D(6, 5), 1 channel": Case((256, 28, 28, 1)),
     "Conv2D(128, 1), 64 channels": Case((16, 32, 32, 64)),
     "depthwise 3x3, 64 channels": Case((16, 32, 32, 64)),
+    "Conv2D(64, 3, groups=4), 64 channels": Case((8, 16, 16, 64)),
+    "Conv2D(192, 16, 16), 3 channels": Case((8, 224, 224, 3)),
+    "Conv3D(32, 3), 16 channels": Case((4, 16, 16, 16, 16)),
     "ConvTranspose2D(32, 4, 2), 64 channels": Case((16, 16, 16, 64)),
     "MaxPool2D(2)": Case((64, 56, 56, 64)),
     "MaxPool2D(3, 2, padding=1)": Case((16, 32, 32, 64)),

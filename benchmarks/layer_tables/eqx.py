@@ -57,6 +57,11 @@ TABLE: Table = {
     "Conv2D(6, 5), 1 channel": lambda: nn.Conv2d(1, 6, 5, padding=2, key=key),
     "Conv2D(128, 1), 64 channels": lambda: nn.Conv2d(64, 128, 1, key=key),
     "depthwise 3x3, 64 channels": lambda: nn.Conv2d(64, 64, 3, padding=1, groups=64, key=key),
+    "Conv2D(64, 3, groups=4), 64 channels": lambda: nn.Conv2d(
+        64, 64, 3, padding=1, groups=4, key=key
+    ),
+    "Conv2D(192, 16, 16), 3 channels": lambda: nn.Conv2d(3, 192, 16, 16, key=key),
+    "Conv3D(32, 3), 16 channels": lambda: nn.Conv3d(16, 32, 3, padding=1, key=key),
     "ConvTranspose2D(32, 4, 2), 64 channels": lambda: nn.ConvTranspose2d(
         64, 32, 4, 2, padding=1, key=key
     ),

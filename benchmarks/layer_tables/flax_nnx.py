@@ -27,6 +27,11 @@ TABLE: Table = {
     "depthwise 3x3, 64 channels": lambda: nnx.Conv(
         64, 64, (3, 3), feature_group_count=64, rngs=rngs
     ),
+    "Conv2D(64, 3, groups=4), 64 channels": lambda: nnx.Conv(
+        64, 64, (3, 3), feature_group_count=4, rngs=rngs
+    ),
+    "Conv2D(192, 16, 16), 3 channels": lambda: nnx.Conv(3, 192, (16, 16), 16, rngs=rngs),
+    "Conv3D(32, 3), 16 channels": lambda: nnx.Conv(16, 32, (3, 3, 3), rngs=rngs),
     "ConvTranspose2D(32, 4, 2), 64 channels": lambda: nnx.ConvTranspose(
         64, 32, (4, 4), (2, 2), rngs=rngs
     ),

@@ -15,14 +15,16 @@ def drawn(*shapes: tuple[int, ...]) -> list[jax.Array]:
     return [jnp.asarray(0.1 * rng.normal(size=shape), "float32") for shape in shapes]
 
 
-def conv(*shape: int, groups: int = 1) -> Built:
-    """Channels last, kernels as `HWIO`."""
+def conv(*shape: int, groups: int = 1, stride: int = 1) -> Built:
+    """Channels last, kernels as `HWIO` or `DHWIO`."""
+    space = "DHW"[-len(shape) + 2 :]
+    numbers = (f"N{space}C", f"{space}IO", f"N{space}C")
+    strides = (stride,) * len(space)
 
     def run(parameters: Any, x: jax.Array) -> jax.Array:
         weight, bias = parameters
-        numbers = ("NHWC", "HWIO", "NHWC")
         return bias + jax.lax.conv_general_dilated(
-            x, weight, (1, 1), "SAME", dimension_numbers=numbers, feature_group_count=groups
+            x, weight, strides, "SAME", dimension_numbers=numbers, feature_group_count=groups
         )
 
     return Built(run, drawn(shape, shape[-1:]))
@@ -158,6 +160,9 @@ TABLE: Table = {
     "Conv2D(6, 5), 1 channel": lambda: conv(5, 5, 1, 6),
     "Conv2D(128, 1), 64 channels": lambda: conv(1, 1, 64, 128),
     "depthwise 3x3, 64 channels": lambda: conv(3, 3, 1, 64, groups=64),
+    "Conv2D(64, 3, groups=4), 64 channels": lambda: conv(3, 3, 16, 64, groups=4),
+    "Conv2D(192, 16, 16), 3 channels": lambda: conv(16, 16, 3, 192, stride=16),
+    "Conv3D(32, 3), 16 channels": lambda: conv(3, 3, 3, 16, 32),
     "ConvTranspose2D(32, 4, 2), 64 channels": conv_transposed,
     "MaxPool2D(2)": lambda: pool(*LARGEST, 2, 2, 0, 1.0),
     "MaxPool2D(3, 2, padding=1)": lambda: pool(*LARGEST, 3, 2, 1, 1.0),
