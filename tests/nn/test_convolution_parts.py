@@ -172,7 +172,7 @@ def test_few_channels_get_all_threads(
     size=st.tuples(st.integers(1, 5), st.integers(1, 5)),
     kernel=st.tuples(st.integers(1, 3), st.integers(1, 4)),
     rows=st.tuples(st.integers(0, 2), st.integers(0, 2)),
-    columns=st.tuples(st.integers(-1, 4), st.integers(-1, 4)),
+    columns=st.tuples(st.integers(0, 4), st.integers(0, 4)),
     dilation=st.integers(1, 2),
 )
 @settings(max_examples=60, deadline=None)
@@ -180,10 +180,10 @@ def test_images_side_by_side_do_not_see_each_other(images, size, kernel, rows, c
     window = Sliding((1, 1), (rows, columns), (dilation,) * 2, (1, 1), 1, "NHWC")
     reach = [(k - 1) * dilation for k in kernel]
     assume(all(n + sum(p) > r for n, p, r in zip(size, window.pads, reach, strict=True)))
+    assume(max(columns) <= reach[1])
     rng = np.random.default_rng(0)
     x = jnp.asarray(rng.normal(size=(2 * images, *size, 2)), "float32")
     weight = jnp.asarray(rng.normal(size=(3, 2, *kernel)), "float32")
-    assume(parts._keeps_images_apart(weight, window))
     found = parts.slide_strips(x, weight, window, images)
     close(found, slide(x, weight, window), rtol=1e-4, atol=1e-4)
 
@@ -202,7 +202,6 @@ def test_images_side_by_side_do_not_see_each_other(images, size, kernel, rows, c
         (2, (32, 32, 32, 32), (64, 32, 3, 3), sliding(1, 1), 1),  # Few channels.
         (2, (32, 32, 32, 64), (32, 64, 3, 3), sliding(1, 1), 1),
         (2, (32, 32, 32, 64), (128, 64, 3, 3), sliding(1, 1), 1),  # So many use all threads.
-        (2, (32, 32, 32, 64), (64, 64, 3, 3), sliding(1, 3), 1),  # Sees two.
         (2, (32, 64, 64), (64, 64, 3), sliding(1, 1, layout="NWC"), 1),
     ],
 )

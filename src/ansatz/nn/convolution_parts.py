@@ -69,7 +69,8 @@ def slide_dense(x: jax.Array, weight: jax.Array, sliding: Sliding) -> jax.Array:
     Args:
         x: the input, channels last.
         weight: shape `(out, in, *kernel)`, of the dtype of `x`.
-        sliding: how the window slides.
+        sliding: how the window slides; its padding is not negative, and not more than the window
+            reaches.
     """
     # `jax.export` has sizes that are symbols, which compare with no number. And where there are
     # several devices, the batch may be divided among them: pieces of it would be sent around.
@@ -220,7 +221,6 @@ def images_in_a_strip(x: jax.Array, weight: jax.Array, sliding: Sliding) -> int:
         and turns_are_worth_it(x, weight, sliding)
         and _columns_for_a_thread(*weight.shape[:2]) == _FEWEST_COLUMNS
         and _columns_for_a_thread(*weight.shape[1::-1]) == _FEWEST_COLUMNS
-        and _keeps_images_apart(weight, sliding)
     ):
         return 1
     width = x.shape[2] + max(sliding.pads[1])
@@ -231,12 +231,6 @@ def images_in_a_strip(x: jax.Array, weight: jax.Array, sliding: Sliding) -> int:
 
 _STRIP = 3072
 """How many cells a strip may have for each thread; larger ones do not stay in the cache."""
-
-
-def _keeps_images_apart(weight: jax.Array, sliding: Sliding) -> bool:
-    """Whether no window of a strip that counts sees two images across their padding."""
-    (before, after), reach = sliding.pads[1], _reach(weight, sliding)
-    return 0 <= before <= reach and after >= 0 and min(before, after) <= reach
 
 
 def _reach(weight: jax.Array, sliding: Sliding) -> int:
