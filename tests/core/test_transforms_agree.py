@@ -131,8 +131,8 @@ def append(net):
 
 
 def edit(net):
-    first = next(iter(net.parameters()))
-    first.data[:] *= 2
+    for first in list(net.parameters())[:1]:  # Dropout alone has none.
+        first.data[:] *= 2
 
 
 EVENTS = {

@@ -175,7 +175,8 @@ def slide_unfolded(x: jax.Array, weight: jax.Array, sliding: Sliding) -> jax.Arr
     x = padded(x, axes, sliding.pads, 0)
     cells = shifted(x, axes, weight.shape[2:], sliding.stride, sliding.dilation, counts)
     seen = jnp.stack([cell for _, cell in cells], axis=-1)
-    y = seen.reshape(-1, weight[0].size) @ weight.reshape(weight.shape[0], -1).T
+    rows, columns = x.shape[0] * math.prod(counts), math.prod(weight.shape[1:])
+    y = seen.reshape(rows, columns) @ weight.reshape(weight.shape[0], columns).T
     return y.reshape(x.shape[0], *counts, weight.shape[0])
 
 
@@ -233,7 +234,7 @@ def slide_channels_last(x: jax.Array, weight: jax.Array, sliding: Sliding) -> ja
 _CHANNELS_TOGETHER = 16
 """Dense convolutions of fewer channels take longer than the zeros that groups are joined by."""
 
-_MOST_TOGETHER = 32
+_MOST_PARTS = 32
 """More convolutions take long to compile."""
 
 
@@ -243,7 +244,7 @@ def slide_groups(x: jax.Array, weight: jax.Array, sliding: Sliding) -> jax.Array
     fewest = min(inputs, outputs)
     parts = max(
         n
-        for n in range(1, min(groups, _MOST_TOGETHER) + 1)
+        for n in range(1, min(groups, _MOST_PARTS) + 1)
         if groups % n == 0 and (n == 1 or fewest >= n * _CHANNELS_TOGETHER)
     )
     dense = dataclasses.replace(sliding, groups=1)
