@@ -15,7 +15,7 @@ LARGE = 1 << 30
 
 @pytest.fixture(autouse=True)
 def _four_processors(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parallel, "_processors", lambda: 4)
+    monkeypatch.setattr(parallel.processors, "available", lambda: 4)
 
 
 def test_results_come_in_the_order_of_the_items_whoever_is_ready_first() -> None:

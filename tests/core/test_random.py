@@ -66,7 +66,7 @@ def test_the_number_of_threads_does_not_change_a_bit(monkeypatch, cores):
         for i, initializer in enumerate([NORMAL, init.Uniform(), init.TruncatedNormal()] * 2)
     ]
     apart = [draw([job])[0] for job in jobs]
-    monkeypatch.setattr(random, "_available_cores", lambda: cores)
+    monkeypatch.setattr(random.processors, "available", lambda: cores)
     for together, alone in zip(draw(jobs), apart, strict=True):
         np.testing.assert_array_equal(together, alone)
 

@@ -190,7 +190,7 @@ def test_the_number_of_threads_does_not_change_a_bit_of_narrow_values(
 ):
     results = []
     for threads in (1, 3):
-        monkeypatch.setattr(random, "_available_cores", lambda n=threads: n)
+        monkeypatch.setattr(random.processors, "available", lambda n=threads: n)
         results.append(drawn(initializer, shape, seed=3, dtype=dtype))
     assert results[0].tobytes() == results[1].tobytes()
 
@@ -199,7 +199,7 @@ def test_the_number_of_threads_does_not_change_a_bit_of_narrow_values(
 def test_the_number_of_threads_does_not_change_a_bit(monkeypatch, initializer, shape):
     results = []
     for threads in (1, 2, 5):
-        monkeypatch.setattr(random, "_available_cores", lambda n=threads: n)
+        monkeypatch.setattr(random.processors, "available", lambda n=threads: n)
         with threadpool_limits(min(threads, os.cpu_count() or 1)):
             results.append(drawn(initializer, shape, seed=3))
     for result in results[1:]:

@@ -9,15 +9,8 @@ from hypothesis import strategies as st
 
 from ansatz.nn import convolution_parts as parts
 from ansatz.nn.sliding import Sliding, slide
+from tests.nn.convolutions import agree, arrays, sliding
 from tests.nn.reference import close
-
-
-def sliding(stride=1, pads=0, dilation=1, groups=1, layout="NHWC"):
-    axes = len(layout) - 2
-    pair = (pads, pads) if isinstance(pads, int) else pads
-    return Sliding(
-        (stride,) * axes, (pair,) * axes, (dilation,) * axes, (1,) * axes, groups, layout
-    )
 
 
 def strips(images):
@@ -49,29 +42,11 @@ CASES = {
 }
 
 
-def arrays(name):
-    _, shape, weight_shape, _ = CASES[name]
-    rng = np.random.default_rng(0)
-    return [jnp.asarray(rng.normal(size=s), "float32") for s in (shape, weight_shape)]
-
-
 @pytest.mark.parametrize("name", CASES)
 def test_outputs_and_both_gradients_are_those_of_the_plain_operation(name, monkeypatch):
     monkeypatch.setattr(parts, "_TURN", 60)
-    way, _, _, window = CASES[name]
-    x, weight = arrays(name)
-
-    def run(way):
-        def compute(x, weight, g):
-            y, pullback = jax.vjp(lambda x, weight: way(x, weight, window), x, weight)
-            return y, pullback(g(y))
-
-        return jax.jit(compute, static_argnums=2)(x, weight, jnp.sin)
-
-    (y, grads), (expected, expected_grads) = run(way), run(slide)
-    close(y, expected, rtol=1e-4, atol=1e-4)
-    for grad, wanted in zip(grads, expected_grads, strict=True):
-        close(grad, wanted, rtol=1e-4, atol=2e-4)
+    way, shape, weight_shape, window = CASES[name]
+    agree(way, *arrays(shape, weight_shape), window)
 
 
 @pytest.fixture(params=["by shapes", "all threads"])

@@ -8,12 +8,13 @@ in memory.
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
+
+from ansatz.core import processors
 
 _MAX_THREADS = 4  # Memory is no faster with more, and each may hold one array besides its result.
 _AHEAD = 2  # Items for each thread that are begun before their results are asked for.
@@ -43,7 +44,7 @@ def in_order(
         >>> list(in_order(abs, [-1, -2], nbytes=0))
         [1, 2]
     """
-    threads = min(_MAX_THREADS, _processors(), len(items))
+    threads = min(_MAX_THREADS, processors.available(), len(items))
     if threads < 2 or nbytes < _WORTH_IT:
         yield from map(function, items)
         return
@@ -57,9 +58,3 @@ def in_order(
         finally:
             for waiting in ahead:  # It was left early, or something failed.
                 waiting.cancel()
-
-
-def _processors() -> int:
-    """How many processors this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)  # Linux only.
-    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1

@@ -16,7 +16,6 @@ import hashlib
 import math
 import mmap
 import operator
-import os
 import secrets
 import sys
 import threading
@@ -28,6 +27,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.random.bit_generator import ISeedSequence
 
+from ansatz.core import processors
 from ansatz.core.errors import InitializationError, format_shape, format_value
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def draw(jobs: Sequence[Job]) -> list[NDArray[Any]]:
             _Block(initializer, job, start // BLOCK, flat[start : start + BLOCK])
             for start in range(0, flat.size, BLOCK)
         )
-    helpers = min(_available_cores(), len(blocks)) - 1
+    helpers = min(processors.available(), len(blocks)) - 1
     if helpers < 1 or sum(block.out.size for block in blocks) < _THREADING_PAYS_FROM:
         _fill_all(blocks)
         return arrays
@@ -222,11 +222,6 @@ def _aligned(size: int) -> NDArray[np.uint8]:
     raw = np.empty(size + _ALIGNMENT, np.uint8)
     offset = -raw.ctypes.data % _ALIGNMENT
     return raw[offset : offset + size]
-
-
-def _available_cores() -> int:
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
 
 
 class SeedStream:

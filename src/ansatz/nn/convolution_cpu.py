@@ -103,6 +103,13 @@ def within_reach(x: jax.Array, weight: jax.Array, sliding: Sliding) -> tuple[jax
     return x, dataclasses.replace(sliding, pads=kept)
 
 
+def _places(x: jax.Array, weight: jax.Array, sliding: Sliding) -> tuple[int, ...]:
+    """At how many places the window stands along each axis."""
+    lengths = spatial_sizes(x, sliding.layout)
+    extent = extents(weight.shape[2:], sliding.dilation)
+    return places("a convolution", lengths, extent, sliding.stride, sliding.pads)
+
+
 # -- one cell ------------------------------------------------------------------------------------
 
 
@@ -135,8 +142,7 @@ def has_patches(x: jax.Array, weight: jax.Array, sliding: Sliding) -> bool:
 def slide_patches(x: jax.Array, weight: jax.Array, sliding: Sliding) -> jax.Array:
     """The product of the patches, as rows, with the weight as a matrix."""
     size, axes = sliding.stride, len(sliding.stride)
-    lengths = spatial_sizes(x, sliding.layout)
-    counts = places("a convolution", lengths, size, size, sliding.pads)
+    counts = _places(x, weight, sliding)
     used = [count * s for count, s in zip(counts, size, strict=True)]
     x = jax.lax.slice(x, [0] * x.ndim, (x.shape[0], *used, x.shape[-1]))
     apart = itertools.chain.from_iterable(zip(counts, size, strict=True))
@@ -158,12 +164,6 @@ def has_few_places(x: jax.Array, weight: jax.Array, sliding: Sliding) -> bool:
     return are_numbers(*x.shape) and (
         x.shape[0] * math.prod(_places(x, weight, sliding)) <= weight.shape[0]
     )
-
-
-def _places(x: jax.Array, weight: jax.Array, sliding: Sliding) -> tuple[int, ...]:
-    lengths = spatial_sizes(x, sliding.layout)
-    extent = extents(weight.shape[2:], sliding.dilation)
-    return places("a convolution", lengths, extent, sliding.stride, sliding.pads)
 
 
 def slide_unfolded(x: jax.Array, weight: jax.Array, sliding: Sliding) -> jax.Array:
@@ -200,9 +200,8 @@ _MOST_CELLS = 64
 def slide_depthwise(x: jax.Array, weight: jax.Array, sliding: Sliding) -> jax.Array:
     """The sum of shifted copies of the input, each times one weight for each channel."""
     axes, size = spatial_axes(sliding.layout), weight.shape[2:]
+    counts = _places(x, weight, sliding)
     x = padded(x, axes, sliding.pads, 0)
-    lengths, extent = spatial_sizes(x, sliding.layout), extents(size, sliding.dilation)
-    counts = places("a convolution", lengths, extent, sliding.stride, ((0, 0),) * len(size))
     channels = -1 if sliding.channels_last else 1
     # Each channel of the input gives `outputs // groups` neighbouring ones of the output.
     repeats = weight.shape[0] // sliding.groups

@@ -48,7 +48,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -57,6 +56,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.custom_derivatives import SymbolicZero
 
+from ansatz.core import processors
 from ansatz.nn.shifted import padded, shifted
 from ansatz.nn.sizes import are_numbers
 from ansatz.nn.sliding import Sliding, slide
@@ -145,7 +145,7 @@ def _way_back_to_weight(
 _ALL_THREADS = 128
 """With so many output channels, all threads have something to do."""
 
-_THREADS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+_THREADS = processors.available()
 
 
 def _columns_for_a_thread(inputs: int, outputs: int) -> int:
@@ -233,11 +233,6 @@ _STRIP = 3072
 """How many cells a strip may have for each thread; larger ones do not stay in the cache."""
 
 
-def _reach(weight: jax.Array, sliding: Sliding) -> int:
-    """How many places lie between the first and the last cell of the window in a row."""
-    return extents(weight.shape[2:], sliding.dilation)[1] - 1
-
-
 def slide_strips(x: jax.Array, weight: jax.Array, sliding: Sliding, images: int) -> jax.Array:
     """The convolution of strips: images side by side, with padding between them.
 
@@ -245,7 +240,8 @@ def slide_strips(x: jax.Array, weight: jax.Array, sliding: Sliding, images: int)
     part of the loops before and after, in most networks: it costs little.
     """
     batch, height, width, channels = x.shape
-    (before, after), reach = sliding.pads[1], _reach(weight, sliding)
+    before, after = sliding.pads[1]
+    reach = extents(weight.shape[2:], sliding.dilation)[1] - 1
     gap, right = max(before, after), width + before + after - reach
     strips = x.reshape(batch // images, images, height, width, channels).swapaxes(1, 2)
     strips = padded(strips, (3,), ((0, gap),), 0)
