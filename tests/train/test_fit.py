@@ -268,6 +268,7 @@ def test_an_interrupt_during_validation_puts_the_modes_back():
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends a POSIX signal")
+@pytest.mark.usefixtures("heeds_interrupts")
 def test_a_signal_in_the_middle_of_a_step_waits_for_its_end():
     class Signalling(nn.Dense):
         def forward(self, x):

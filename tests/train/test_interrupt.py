@@ -8,7 +8,10 @@ import pytest
 
 from ansatz.train.interrupt import PatientInterrupt
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="sends POSIX signals")
+pytestmark = [
+    pytest.mark.skipif(sys.platform == "win32", reason="sends POSIX signals"),
+    pytest.mark.usefixtures("heeds_interrupts"),
+]
 
 
 def interrupt():
@@ -51,10 +54,14 @@ def test_an_error_in_what_is_held_is_not_hidden_by_an_interrupt():
 
 def test_a_handler_of_the_program_is_left_alone():
     seen = []
-    before = signal.signal(signal.SIGINT, lambda *_: seen.append("ours"))
-    try:
-        with PatientInterrupt() as patient, patient.held:
-            interrupt()
-        assert seen == ["ours"]
-    finally:
-        signal.signal(signal.SIGINT, before)
+    signal.signal(signal.SIGINT, lambda *_: seen.append("ours"))
+    with PatientInterrupt() as patient, patient.held:
+        interrupt()
+    assert seen == ["ours"]
+
+
+def test_interrupts_that_are_ignored_stay_ignored():
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with PatientInterrupt() as patient:
+        run_held(patient, interrupt)
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
