@@ -21,6 +21,8 @@ from ansatz.nn.matmul import dot, flipped
 
 State = tuple[jax.Array, ...]
 """`(h,)`, or `(h, c)` for an LSTM; each of shape `(batch, size)`."""
+Kept = tuple[jax.Array, Any]
+"""The gates, in the shape of what the inputs contribute to them, and whatever else is needed."""
 
 
 class Weights(NamedTuple):
@@ -59,16 +61,16 @@ class Kind:
     sigmoids: tuple[bool, ...] = (False,)
     merges_biases: bool = True
 
-    def advance(self, a: Any, b: Any, state: State) -> tuple[State, Any]:
+    def advance(self, a: Any, b: Any, state: State) -> tuple[State, Kept]:
         """The new state, and what the derivative needs to know of this step."""
         raise NotImplementedError
 
-    def output(self, kept: Any, after: State) -> jax.Array:
+    def output(self, kept: Kept, after: State) -> jax.Array:
         """`h` of all steps, before it is projected."""
         return after[0]
 
     def tangent(
-        self, kept: Any, before: State, after: State, da: Any, db: Any, dstate: State
+        self, kept: Kept, before: State, after: State, da: Any, db: Any, dstate: State
     ) -> State:
         """How the new state changes with `a` (`None`: not at all), `b` and the state; linear."""
         raise NotImplementedError
@@ -85,15 +87,16 @@ class Elman(Kind):
     def __init__(self, nonlinearity: str) -> None:
         self.nonlinearity = nonlinearity
 
-    def advance(self, a: Any, b: Any, state: State) -> tuple[State, Any]:
-        """The new state."""
-        return (jnp.tanh(a + b) if self.nonlinearity == "tanh" else jax.nn.relu(a + b),), ()
+    def advance(self, a: Any, b: Any, state: State) -> tuple[State, Kept]:
+        """The new state, which is all that is kept."""
+        h = jnp.tanh(a + b) if self.nonlinearity == "tanh" else jax.nn.relu(a + b)
+        return (h,), (h, ())
 
     def tangent(
-        self, kept: Any, before: State, after: State, da: Any, db: Any, dstate: State
+        self, kept: Kept, before: State, after: State, da: Any, db: Any, dstate: State
     ) -> State:
         """`dh' = f' · (da + db)`, where the value of `f` tells its derivative."""
-        (h,) = after
+        h, _ = kept
         slope = 1 - h * h if self.nonlinearity == "tanh" else (h > 0).astype(h.dtype)
         return (slope * plus(da, db),)
 
@@ -109,27 +112,28 @@ class Lstm(Kind):
     states = 2
     sigmoids = (True, True, False, True)
 
-    def advance(self, a: Any, b: Any, state: State) -> tuple[State, Any]:
+    def advance(self, a: Any, b: Any, state: State) -> tuple[State, Kept]:
         """The new state; what is kept are the gates before sigmoids are made of them."""
         t = jnp.tanh(a + b)
         i, f, g, o = _lstm_gates(t)
         c = f * state[1] + i * g
-        return (o * jnp.tanh(c), c), t
+        return (o * jnp.tanh(c), c), (t, ())
 
-    def output(self, kept: Any, after: State) -> jax.Array:
+    def output(self, kept: Kept, after: State) -> jax.Array:
         """`h'` before it is projected."""
-        *_, o = _lstm_gates(kept)
+        *_, o = _lstm_gates(kept[0])
         return o * jnp.tanh(after[1])
 
     def tangent(
-        self, kept: Any, before: State, after: State, da: Any, db: Any, dstate: State
+        self, kept: Kept, before: State, after: State, da: Any, db: Any, dstate: State
     ) -> State:
         """`dc' = f dc + c df + g di + i dg` and `dh' = tanh(c') do + o (1 - tanh²c') dc'`."""
-        i, f, g, o = _lstm_gates(kept)
+        t, _ = kept
+        i, f, g, o = _lstm_gates(t)
         tanh_c = jnp.tanh(after[1])
         # Side by side, so that the step has the gradient of all gates from one pass.
         partners = jnp.concatenate([0.5 * g, 0.5 * before[1], i, 0.5 * tanh_c], -1)
-        to_i, to_f, to_g, to_h = jnp.split((1 - kept * kept) * partners * plus(da, db), 4, -1)
+        to_i, to_f, to_g, to_h = jnp.split((1 - t * t) * partners * plus(da, db), 4, -1)
         dc = f * dstate[1] + to_i + to_f + to_g
         return to_h + o * (1 - tanh_c * tanh_c) * dc, dc
 
@@ -147,20 +151,21 @@ class Gru(Kind):
     sigmoids = (True, True, False)
     merges_biases = False
 
-    def advance(self, a: Any, b: Any, state: State) -> tuple[State, Any]:
-        """The new state; r and z are kept before sigmoids are made of them."""
+    def advance(self, a: Any, b: Any, state: State) -> tuple[State, Kept]:
+        """The new state; r and z are kept before sigmoids are made of them, with n and `b_n`."""
         (h,) = state
         (a_rz, a_n), (b_rz, b_n) = _gru_parts(a), _gru_parts(b)
         t = jnp.tanh(a_rz + b_rz)
         r, z = (0.5 * gate + 0.5 for gate in jnp.split(t, 2, -1))
         n = jnp.tanh(a_n + r * b_n)
-        return (n + z * (h - n),), (t, n, b_n)
+        return (n + z * (h - n),), (jnp.concatenate([t, n], -1), b_n)
 
     def tangent(
-        self, kept: Any, before: State, after: State, da: Any, db: Any, dstate: State
+        self, kept: Kept, before: State, after: State, da: Any, db: Any, dstate: State
     ) -> State:
         """`dh' = (1 - z) dn + (h - n) dz + z dh` with `dn = (1 - n²)(da_n + b_n dr + r db_n)`."""
-        t, n, b_n = kept
+        gates, b_n = kept
+        t, n = _gru_parts(gates)
         r, z = (0.5 * gate + 0.5 for gate in jnp.split(t, 2, -1))
         da_rz, da_n = _gru_parts(da)
         db_rz, db_n = _gru_parts(db)
@@ -289,7 +294,7 @@ def plus(a: Any, b: Any) -> Any:
 
 def advance(
     kind: str, a: jax.Array, state: State, loop: Loop, valid: jax.Array | None
-) -> tuple[State, Any]:
+) -> tuple[State, Kept]:
     """One step from the contribution of the input; where `valid` is false, the state stays."""
     weight, bias, projection = loop
     new, kept = KINDS[kind].advance(a, plus(_times(state[0], weight), bias), state)

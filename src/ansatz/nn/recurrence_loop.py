@@ -7,7 +7,9 @@ and the gradients of all weights are matrix products after them. The steps thems
 
 "Many" is all steps on accelerators. CPUs take pieces of some steps, so that what belongs to a piece
 stays in the cache: a training step of an LSTM, 256 wide, with 64 steps and batches of 32 needs four
-fifths of the memory and two thirds of the time (`benchmarks/models.py`).
+fifths of the memory and two thirds of the time (`benchmarks/models.py`). Where a gradient is going
+to be taken, the projection of the inputs is one product even so: the gates, which have to be kept
+for it, take its place step by step, and no array has to be filled with zeros for them.
 
 Plain differentiation of the loop would add up the gradient of the recurrent weight step by step.
 So the derivative is stated here, in forward mode: along the states that were found, the tangents
@@ -70,6 +72,8 @@ def run(
         The outputs, shape `(steps, batch, size of h)`, and the last state.
     """
     dtype, wide = dtypes(x, state, weights)
+    if are_numbers(x.shape[0]) and x.shape[0] == 0:
+        return jnp.zeros((0, *state[0].shape), dtype), tuple(part.astype(dtype) for part in state)
     scaled = prepared(kind, weights, dtype, wide)
     if valid is not None:
         x = jnp.where(valid, x, jnp.zeros((), x.dtype))  # NaN in the padding must not spread.
@@ -80,10 +84,9 @@ def run(
     return h.astype(dtype), tuple(part.astype(dtype) for part in last)
 
 
-def _pieces(xs: Any) -> tuple[Any, Any]:
-    """Arrays of all steps as pieces of equal length, stacked, and the rest; each may be `None`."""
-    steps, batch = jax.tree.leaves(xs)[0].shape[:2]
-    size = _steps_at_once(steps, batch)
+def _pieces(xs: Any, size: int | None) -> tuple[Any, Any]:
+    """Arrays of all steps as pieces of `size` steps, stacked, and the rest; each may be `None`."""
+    steps = jax.tree.leaves(xs)[0].shape[0]
     if size is None or size >= steps:
         return None, xs
     whole = steps // size * size
@@ -107,15 +110,16 @@ def _scan_pieces(
 
 
 def _joined(equal: Any, rest: Any) -> Any:
-    """The array of all steps that `_pieces` would take apart."""
+    """The arrays of all steps that `_pieces` would take apart."""
     if equal is None:
         return rest
-    equal = equal.reshape(equal.shape[0] * equal.shape[1], *equal.shape[2:])
-    return equal if rest is None else jnp.concatenate([equal, rest])
+    equal = jax.tree.map(lambda x: x.reshape(x.shape[0] * x.shape[1], *x.shape[2:]), equal)
+    return equal if rest is None else jax.tree.map(lambda *xs: jnp.concatenate(xs), equal, rest)
 
 
-def _steps_at_once(steps: Any, batch: Any) -> int | None:
-    """How many steps make a piece; `None` for all of them."""
+def _steps_at_once(x: jax.Array) -> int | None:
+    """How many steps of `x` make a piece; `None` for all of them."""
+    steps, batch = x.shape[:2]
     if not are_numbers(steps, batch) or jax.default_backend() != "cpu":
         return None
     size: int = max(1, ROWS_AT_ONCE // max(1, batch))
@@ -126,8 +130,12 @@ def _scan_steps(
     one: Callable[[Any, Any], tuple[Any, Any]], carry: Any, xs: Any, reverse: bool
 ) -> Any:
     steps = jax.tree.leaves(xs)[0].shape[0]
-    unroll = TURNS if are_numbers(steps) and steps >= 2 * TURNS else 1
-    return jax.lax.scan(one, carry, xs, reverse=reverse, unroll=unroll)
+    return jax.lax.scan(one, carry, xs, reverse=reverse, unroll=_steps_in_a_turn(steps) or 1)
+
+
+def _steps_in_a_turn(steps: Any) -> int | None:
+    """How many steps one turn of the loop does; `None` for one after the other."""
+    return TURNS if are_numbers(steps) and steps >= 2 * TURNS else None
 
 
 def varying_alike(state: Any, others: Any) -> Any:
@@ -171,8 +179,41 @@ def _loop(
         a = _contribution(x, weights, state[0].dtype)
         return _scan_steps(one, state, (a, valid), reverse)
 
-    last, h = _scan_pieces(some, state, _pieces((x, valid)), reverse=reverse)
+    pieces = _pieces((x, valid), _steps_at_once(x))
+    last, h = _scan_pieces(some, state, pieces, reverse=reverse)
     return _joined(*h), last
+
+
+def _run_and_keep(
+    kind: str, reverse: bool, x: Any, state: State, weights: Weights, valid: Any
+) -> tuple[State, State, Any]:
+    """The last state, the states after all steps, and what the derivative needs of all steps."""
+    loop = for_loop(weights)
+
+    def one(state: State, xs: tuple[Any, Any]) -> tuple[State, Any]:
+        new, kept = advance(kind, xs[0], state, loop, xs[1])
+        return new, (new, *kept)
+
+    def turn(carry: tuple[State, Any], xs: tuple[Any, Any]) -> tuple[Any, Any]:
+        state, gates = carry
+        at, valid = xs
+        a = jax.lax.dynamic_slice_in_dim(gates, at[0], at.shape[0])
+        state, (after, found, rest) = jax.lax.scan(
+            one, state, (a, valid), reverse=reverse, unroll=True
+        )
+        gates = jax.lax.dynamic_update_slice_in_dim(gates, found, at[0], 0)
+        return (state, gates), (after, rest)
+
+    a = _contribution(x, weights, state[0].dtype)
+    size = _steps_in_a_turn(x.shape[0])
+    if size is None:
+        last, (after, gates, rest) = jax.lax.scan(one, state, (a, valid), reverse=reverse)
+        return last, after, (gates, rest)
+    pieces = _pieces((jnp.arange(x.shape[0]), valid), size)
+    carry = (state, varying_alike(a, state))
+    (last, gates), found = _scan_pieces(turn, carry, pieces, reverse=reverse)
+    after, rest = _joined(*found)
+    return last, after, (gates, rest)
 
 
 @functools.partial(_loop.defjvp, symbolic_zeros=True)
@@ -183,18 +224,21 @@ def _loop_jvp(
     x, state, weights, valid = primals
     dx, dstate, dweights, _ = jax.tree.map(_none_if_zero, tangents)
     formulas = KINDS[kind]
-    loop = for_loop(weights)
     wide = state[0].dtype
+    steps, batch_first = x.shape[0], x.swapaxes(0, 1)
+    last, states, kept = _run_and_keep(kind, reverse, x, state, weights, valid)
 
-    def one(state: State, xs: tuple[Any, Any]) -> tuple[State, Any]:
-        new, kept = advance(kind, xs[0], state, loop, xs[1])
-        return new, (new, kept)
+    def before(at: jax.Array, after: State) -> State:
+        """The states before the steps `at`, from those after them."""
+        begins, previous = (at[-1] == steps - 1, at[-1] + 1) if reverse else (at[0] == 0, at[0] - 1)
 
-    def some(state: State, xs: tuple[Any, Any]) -> tuple[State, Any]:
-        x, valid = xs
-        a = _contribution(x, weights, wide)
-        last, (after, kept) = _scan_steps(one, state, (a, valid), reverse)
-        return last, (state, after, kept)
+        def shifted(begin: jax.Array, every: jax.Array, part: jax.Array) -> jax.Array:
+            found = jax.lax.dynamic_index_in_dim(every, previous, keepdims=False)
+            first = jnp.where(begins, begin, found)[None]
+            both = (part[1:], first) if reverse else (first, part[:-1])
+            return jnp.concatenate(both)
+
+        return tuple(map(shifted, state, states, after))
 
     # In the backward pass a step finds its derivatives again: to keep them would be to write and
     # read more than what they are made of.
@@ -210,36 +254,30 @@ def _loop_jvp(
 
     @functools.partial(jax.checkpoint, prevent_cse=False)
     def some_linearly(dstate: State, xs: tuple[Any, ...]) -> Any:
-        x, dx, valid, first, after, kept = xs
-        before = tuple(
-            jnp.concatenate([part, state[None]])[1:]
-            if reverse
-            else jnp.concatenate([state[None], part])[:-1]
-            for state, part in zip(first, after, strict=True)
-        )
+        at, dx, valid, after, kept = xs
+        # From the batch as most callers have it: the copy that a piece needs then turns its axes.
+        x = jax.lax.dynamic_slice_in_dim(batch_first, at[0], at.shape[0], 1).swapaxes(0, 1)
         da = plus(_for_all_steps(x, dweights.weight_ih, wide), dweights.bias_ih)
         if dx is not None:
             da = plus(_contribution(dx, weights._replace(bias_ih=None), wide), da)
-        db = plus(_for_all_steps(before[0], dweights.weight_hh, wide), dweights.bias_hh)
+        previous = before(at, after)
+        db = plus(_for_all_steps(previous[0], dweights.weight_hh, wide), dweights.bias_hh)
         if formulas.merges_biases:  # Then only their sum matters: one array less.
             da, db = plus(da, db), None
         projected = None
         if dweights.weight_hr is not None:
             projected = _for_all_steps(formulas.output(kept, after), dweights.weight_hr, wide)
-        xs = (kept, before, after, da, db, projected, valid)
+        xs = (kept, previous, after, da, db, projected, valid)
         return _scan_steps(one_linearly, dstate, xs, reverse)
 
-    last, found = _scan_pieces(some, state, _pieces((x, valid)), reverse=reverse)
     start = tuple(
         jnp.zeros_like(part) if tangent is None else tangent
         for part, tangent in zip(state, dstate, strict=True)
     )
     start = varying_alike(start, (x, state, weights, dx, dweights))
-    given = _pieces((x, dx, valid))
-    both = tuple(None if piece is None else (*piece, *found[i]) for i, piece in enumerate(given))
-    dlast, dh = _scan_pieces(some_linearly, start, both, reverse=reverse)
-    h = [None if piece is None else piece[1][0] for piece in found]
-    return (_joined(*h), last), (_joined(*dh), dlast)
+    pieces = _pieces((jnp.arange(steps), dx, valid, states, kept), _steps_at_once(x))
+    dlast, dh = _scan_pieces(some_linearly, start, pieces, reverse=reverse)
+    return (states[0], last), (_joined(*dh), dlast)
 
 
 def _none_if_zero(tangent: Any) -> Any:
