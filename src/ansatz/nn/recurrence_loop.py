@@ -226,7 +226,7 @@ def _loop_jvp(
     formulas = KINDS[kind]
     wide = state[0].dtype
     steps, batch_first = x.shape[0], x.swapaxes(0, 1)
-    last, states, kept = _run_and_keep(kind, reverse, x, state, weights, valid)
+    last, states, every_kept = _run_and_keep(kind, reverse, x, state, weights, valid)
 
     def before(at: jax.Array, after: State) -> State:
         """The states before the steps `at`, from those after them."""
@@ -254,9 +254,13 @@ def _loop_jvp(
 
     @functools.partial(jax.checkpoint, prevent_cse=False)
     def some_linearly(dstate: State, xs: tuple[Any, ...]) -> Any:
-        at, dx, valid, after, kept = xs
+        at, dx, valid = xs
+        here = functools.partial(
+            jax.lax.dynamic_slice_in_dim, start_index=at[0], slice_size=at.shape[0]
+        )
         # From the batch as most callers have it: the copy that a piece needs then turns its axes.
-        x = jax.lax.dynamic_slice_in_dim(batch_first, at[0], at.shape[0], 1).swapaxes(0, 1)
+        x = here(batch_first, axis=1).swapaxes(0, 1)
+        after, kept = jax.tree.map(here, (states, every_kept))
         da = plus(_for_all_steps(x, dweights.weight_ih, wide), dweights.bias_ih)
         if dx is not None:
             da = plus(_contribution(dx, weights._replace(bias_ih=None), wide), da)
@@ -275,7 +279,7 @@ def _loop_jvp(
         for part, tangent in zip(state, dstate, strict=True)
     )
     start = varying_alike(start, (x, state, weights, dx, dweights))
-    pieces = _pieces((jnp.arange(steps), dx, valid, states, kept), _steps_at_once(x))
+    pieces = _pieces((jnp.arange(steps), dx, valid), _steps_at_once(x))
     dlast, dh = _scan_pieces(some_linearly, start, pieces, reverse=reverse)
     return (states[0], last), (_joined(*dh), dlast)
 
