@@ -225,20 +225,8 @@ def _loop_jvp(
     dx, dstate, dweights, _ = jax.tree.map(_none_if_zero, tangents)
     formulas = KINDS[kind]
     wide = state[0].dtype
-    steps, batch_first = x.shape[0], x.swapaxes(0, 1)
+    batch_first = x.swapaxes(0, 1)
     last, states, every_kept = _run_and_keep(kind, reverse, x, state, weights, valid)
-
-    def before(at: jax.Array, after: State) -> State:
-        """The states before the steps `at`, from those after them."""
-        begins, previous = (at[-1] == steps - 1, at[-1] + 1) if reverse else (at[0] == 0, at[0] - 1)
-
-        def shifted(begin: jax.Array, every: jax.Array, part: jax.Array) -> jax.Array:
-            found = jax.lax.dynamic_index_in_dim(every, previous, keepdims=False)
-            first = jnp.where(begins, begin, found)[None]
-            both = (part[1:], first) if reverse else (first, part[:-1])
-            return jnp.concatenate(both)
-
-        return tuple(map(shifted, state, states, after))
 
     # In the backward pass a step finds its derivatives again: to keep them would be to write and
     # read more than what they are made of.
@@ -264,14 +252,16 @@ def _loop_jvp(
         da = plus(_for_all_steps(x, dweights.weight_ih, wide), dweights.bias_ih)
         if dx is not None:
             da = plus(_contribution(dx, weights._replace(bias_ih=None), wide), da)
-        previous = before(at, after)
-        db = plus(_for_all_steps(previous[0], dweights.weight_hh, wide), dweights.bias_hh)
+        before = tuple(
+            _before(at, reverse, *parts) for parts in zip(state, states, after, strict=True)
+        )
+        db = plus(_for_all_steps(before[0], dweights.weight_hh, wide), dweights.bias_hh)
         if formulas.merges_biases:  # Then only their sum matters: one array less.
             da, db = plus(da, db), None
         projected = None
         if dweights.weight_hr is not None:
             projected = _for_all_steps(formulas.output(kept, after), dweights.weight_hr, wide)
-        xs = (kept, previous, after, da, db, projected, valid)
+        xs = (kept, before, after, da, db, projected, valid)
         return _scan_steps(one_linearly, dstate, xs, reverse)
 
     start = tuple(
@@ -279,9 +269,30 @@ def _loop_jvp(
         for part, tangent in zip(state, dstate, strict=True)
     )
     start = varying_alike(start, (x, state, weights, dx, dweights))
-    pieces = _pieces((jnp.arange(steps), dx, valid), _steps_at_once(x))
+    pieces = _pieces((jnp.arange(x.shape[0]), dx, valid), _steps_at_once(x))
     dlast, dh = _scan_pieces(some_linearly, start, pieces, reverse=reverse)
     return (states[0], last), (_joined(*dh), dlast)
+
+
+def _before(
+    at: jax.Array, reverse: bool, begin: jax.Array, every: jax.Array, after: jax.Array
+) -> jax.Array:
+    """A part of the state before the steps `at`.
+
+    Args:
+        at: the numbers of consecutive steps.
+        reverse: whether the steps go from the last one to the first.
+        begin: the part before all steps.
+        every: the part after each of all steps.
+        after: the part after each of the steps `at`.
+    """
+    if reverse:
+        first, previous = at[-1] == every.shape[0] - 1, at[-1] + 1
+    else:
+        first, previous = at[0] == 0, at[0] - 1
+    found = jax.lax.dynamic_index_in_dim(every, previous, keepdims=False)
+    edge = jnp.where(first, begin, found)[None]
+    return jnp.concatenate([after[1:], edge] if reverse else [edge, after[:-1]])
 
 
 def _none_if_zero(tangent: Any) -> Any:
