@@ -25,16 +25,20 @@ def arrays(*shapes):
 
 
 def plain(x, weight, window):
-    """`slide` of an input that is padded already.
+    """`slide` of an input that is padded already, and a weight that is dilated already.
 
-    XLA of jax 0.10 computes negative padding wrong.
+    XLA of jax 0.10 computes negative padding wrong, and may abort on the gradient of a dilated
+    window that strides.
     """
     pads, axes = window.pads, spatial_axes(window.layout)
     config = [(0, 0, 0)] * x.ndim
     for axis, (before, after), spread in zip(axes, pads, window.spread, strict=True):
         config[axis] = (before, after, spread - 1)
     x = jax.lax.pad(x, jnp.zeros((), x.dtype), config)
-    alone = {"pads": ((0, 0),) * len(pads), "spread": (1,) * len(pads)}
+    gaps = [(0, 0, 0), (0, 0, 0), *((0, 0, dilation - 1) for dilation in window.dilation)]
+    weight = jax.lax.pad(weight, jnp.zeros((), weight.dtype), gaps)
+    once = (1,) * len(pads)
+    alone = {"pads": ((0, 0),) * len(pads), "spread": once, "dilation": once}
     return slide(x, weight, dataclasses.replace(window, **alone))
 
 

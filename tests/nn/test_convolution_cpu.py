@@ -9,6 +9,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from jax import export
+from jax.test_util import check_grads
 
 from ansatz.nn import convolution_cpu as cpu
 from ansatz.nn.sliding import Sliding, slide
@@ -90,6 +91,18 @@ def test_outputs_and_both_gradients_are_those_of_the_plain_operation(name):
 def test_padding_may_be_negative_or_more_than_the_window_reaches(shape, weight, pads):
     window = dataclasses.replace(sliding(), pads=pads)
     agree(cpu.slide_on_cpu, *arrays(shape, weight), window, atol=3e-4)
+
+
+def test_a_dilated_window_may_stride_over_fewer_places_than_it_has_cells():
+    # XLA aborts on the gradient of the plain operation, so there is none to compare with.
+    window = Sliding((1, 2), ((2, 1), (1, 1)), (2, 1), (1, 1), 1, "NHWC")
+    x, weight = arrays((2, 5, 4, 4), (6, 4, 4, 2))
+    assert cpu.slide_on_cpu(x, weight, window).shape == (2, 2, 3, 6)
+
+    def loss(x, weight):
+        return jnp.sum(jnp.sin(cpu.slide_on_cpu(x, weight, window)))
+
+    check_grads(jax.jit(loss), (x, weight), order=1, modes=["rev"], rtol=2e-2)
 
 
 @settings(max_examples=80, deadline=None)

@@ -80,7 +80,27 @@ def slide_on_cpu(x: jax.Array, weight: jax.Array, sliding: Sliding) -> jax.Array
         return slide_unfolded(x, weight, sliding)
     if weight.ndim == 5 and are_numbers(*x.shape[1:]):
         return slide_planes(x, weight, sliding)
-    return slide_dense(x, weight, sliding)
+    return slide_dense(x, *without_gaps(x, weight, sliding))
+
+
+_PLACES_PER_CELL = 16
+"""Few places, for a window of one cell; XLA was seen to abort with 1.25."""
+
+
+def without_gaps(x: jax.Array, weight: jax.Array, sliding: Sliding) -> tuple[jax.Array, Sliding]:
+    """The same weight with zeros in the gaps of a dilated window that strides over few places.
+
+    When XLA of jax 0.10 and 0.12 compiles the gradient of such a convolution, it may abort the
+    process: it swaps a window with what it slides over, if that is smaller, and miscounts.
+    """
+    strides, dilated = max(sliding.stride) > 1, max(sliding.dilation) > 1
+    if not (strides and dilated and are_numbers(*x.shape[1:])):
+        return weight, sliding
+    if math.prod(_places(x, weight, sliding)) > _PLACES_PER_CELL * math.prod(weight.shape[2:]):
+        return weight, sliding
+    gaps = [(0, 0, 0), (0, 0, 0), *((0, 0, dilation - 1) for dilation in sliding.dilation)]
+    filled = jax.lax.pad(weight, jnp.zeros((), weight.dtype), gaps)
+    return filled, dataclasses.replace(sliding, dilation=(1,) * len(sliding.dilation))
 
 
 def within_reach(x: jax.Array, weight: jax.Array, sliding: Sliding) -> tuple[jax.Array, Sliding]:
