@@ -79,8 +79,17 @@ def by_cells(kind, reverse, args, changes):
     )
 
 
-def agree(a, b):
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-5), a, b)
+def agree(found, expected, scale=1.0):
+    """All arrays within rounding, in units of `scale`."""
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a / scale, b / scale, rtol=2e-5, atol=2e-5),
+        found,
+        expected,
+    )
+
+
+def largest(arrays):
+    return max(float(jnp.abs(array).max()) for array in jax.tree.leaves(arrays))
 
 
 @pytest.mark.parametrize("reverse", [False, True], ids=["forwards", "backwards"])
@@ -131,9 +140,8 @@ def test_any_number_of_steps_gives_what_the_cell_gives(
     args = arguments(kind, **options)
     changes = arguments(kind, **options, seed=1)[:3]
     expected = by_cells(kind, reverse, args, changes)
-    scale = max(1.0, *(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(expected)))
     ours = found(kind, reverse, 5 * BATCH, monkeypatch, args, changes)
-    agree(*(jax.tree.map(lambda leaf: leaf / scale, every) for every in (ours, expected)))
+    agree(ours, expected, max(1.0, largest(expected)))
 
 
 @pytest.mark.parametrize("kind", ["lstm", "gru", "relu"])
@@ -167,8 +175,7 @@ def test_the_second_derivative_is_that_of_the_cell():
         )
     )
     expected = twice(lambda *given: run_by_cells("lstm", False, *given))
-    scale = max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(expected))
-    agree(*(jax.tree.map(lambda leaf: leaf / scale, every) for every in (ours, expected)))
+    agree(ours, expected, largest(expected))
 
 
 @pytest.mark.parametrize("kind", ["lstm", "gru", "tanh"])
